@@ -1,0 +1,54 @@
+# Every target sets up what it needs: a virtual environment, the build, the data it runs on.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+NATIVE := $(wildcard native/*.?pp native/*/*.?pp)
+# torch is pinned in the extra "test": pip finds that CPU build; an unpinned torch would bring gigabytes of CUDA.
+BUILD_TOOLS := "scikit-build-core>=0.11" "nanobind>=2.9" ninja
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format bench accuracy docs clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml CMakeLists.txt $(NATIVE)
+	$(BIN)/python -m pip install --quiet $(BUILD_TOOLS)
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[dev]"
+	@touch $@
+
+install: $(VENV)/.installed ## set up .venv with crossent and everything its tests need
+
+demo: install ## train a network on real images, open its report, explain one prediction
+	$(BIN)/python -m crossent demo --out demo
+
+test: install ## run every test
+	$(BIN)/python -m pytest
+
+lint: install ## ruff, mypy and clang-format, as the commit hooks run them
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(NATIVE)
+
+format: install ## rewrite the sources the way lint wants them
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(NATIVE)
+
+bench: install ## time the loss and its gradient beside their peers
+	$(BIN)/python benchmarks/loss_speed.py
+
+accuracy: install ## worst error in ulp of crossent and its peers, against 60 digits
+	$(BIN)/python benchmarks/accuracy.py
+
+docs: $(BIN)/python install ## build the documentation, running every example in it
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[dev,docs]"
+	$(BIN)/python -m sphinx -W -b html docs docs/_build/html
+
+clean: ## delete what was built
+	rm -rf $(VENV) build demo docs/_build

@@ -1,0 +1,1 @@
+"""Cross-entropy, its gradient, and training with it."""
