@@ -47,9 +47,7 @@ def _from_dlpack(argument: str, value: Any) -> Array:
             # NumPy's DLPack does not know bfloat16: the same memory is taken as 16-bit integers.
             bits = getattr(__import__(type(value).__module__.partition(".")[0]), "uint16", "uint16")
             return np.from_dlpack(value.view(bits)).view(ml_dtypes.bfloat16)
-        raise TypeError(
-            f"{argument} is a {type(value).__name__} that DLPack does not hand over: {error}"
-        ) from error
+        raise TypeError(f"{argument} is a {type(value).__name__} that DLPack does not hand over: {error}") from error
 
 
 def floating(argument: str, value: object) -> Array:

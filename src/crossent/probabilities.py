@@ -151,7 +151,7 @@ def kl_divergence(p: object, q: object, *, axis: int = -1) -> Any:
 
 def dense_truth(truth: Truth, shape: tuple[int, int]) -> Array:
     """Return the truth as distributions in float64, (n, C), smoothing and class weights included."""
-    n, classes = shape
+    classes = shape[1]
     if truth.probs is not None:
         p = truth.probs.astype(np.float64)
     else:
@@ -208,9 +208,7 @@ def _check_distributions(argument: str, rows: Array, dtype: np.dtype[Any], kept:
     wrong = ~((rows >= 0) & (rows <= 1)) & kept[:, None]
     if wrong.any():
         row, column = (int(i) for i in np.unravel_index(np.argmax(wrong), rows.shape))
-        raise ValueError(
-            f"{argument}, row {row}, class {column} = {rows[row, column]}: expected a number in [0, 1]"
-        )
+        raise ValueError(f"{argument}, row {row}, class {column} = {rows[row, column]}: expected a number in [0, 1]")
     # Each entry may be off by half an ulp of itself or, below that, by far less: together by half an ulp of 1 in the
     # dtype; a softmax adds a few more, and its sum in that dtype grows with the root of the number of classes.
     half = {2: 2.0**-8, 4: 2.0**-24, 8: 2.0**-53}[dtype.itemsize]

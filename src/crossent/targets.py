@@ -75,9 +75,7 @@ def truth_of(
     row_shape = shape[:axis] + shape[axis + 1 :]
     smoothing = _fraction("label_smoothing", label_smoothing)
     ignored = _integer("ignore_index", ignore_index)
-    class_weight = (
-        None if weight is None else _weights("weight", weight, (classes,), f"the classes of {name}")
-    )
+    class_weight = None if weight is None else _weights("weight", weight, (classes,), f"the classes of {name}")
     rows = None
     if sample_weight is not None:
         rows = _weights("sample_weight", sample_weight, row_shape, f"the rows of {name}").reshape(-1)
@@ -86,16 +84,12 @@ def truth_of(
         labels = _labels(array, row_shape, classes, ignored, name)
         return _truth_of_labels(labels, class_weight, rows, smoothing, logits)
     if array.dtype.name not in STORAGES:
-        raise TypeError(
-            f"target has dtype {array.dtype}: expected integers (labels) or floats (distributions)"
-        )
+        raise TypeError(f"target has dtype {array.dtype}: expected integers (labels) or floats (distributions)")
     if array.shape != shape:
         expected = f"{shape}, the shape of {name}, for distributions (labels are integers)"
         raise ValueError(f"target has shape {array.shape}: expected {expected}")
     if ignored >= 0:
-        raise invalid_value(
-            "ignore_index", ignored, "a negative number with distributions, which have no label"
-        )
+        raise invalid_value("ignore_index", ignored, "a negative number with distributions, which have no label")
     probs = _distributions(as_rows(array, axis), logits)
     n = probs.shape[0]
     cast = None if class_weight is None else class_weight.astype(compute_dtype(logits))
