@@ -20,15 +20,14 @@ struct ExpFloat {
     const float shifted = d * 1.44269504088896341f + magic;
     const float n = shifted - magic;
     // ln 2 in two parts: n times the first is exact.
-    float r = d - n * 0x1.62e4p-1f;
-    r = r - n * 0x1.7f7d1cp-20f;
+    // The second and delta are as small, and join before their sum is rounded into r.
+    const float r = (d - n * 0x1.62e4p-1f) + (delta - n * 0x1.7f7d1cp-20f);
     float q = 0.0013950036274875775f;
     q = q * r + 0.0083686895131750674f;
     q = q * r + 0.041666214878639240f;
     q = q * r + 0.16666520992696929f;
     q = q * r + 0.50000000908462400f;
-    // delta joins the small terms: added to r it would be rounded away.
-    const float p = r + (q * (r * r) + delta);
+    const float p = q * (r * r) + r;
     const float power = bits_as<float>(bits_as<u32>(shifted) << 23);
     return power * p + power;
   }
@@ -44,8 +43,7 @@ struct ExpDouble {
     const double magic = 0x1.8p52;
     const double shifted = d * 1.44269504088896340736 + magic;
     const double whole = shifted - magic;
-    double r = d - whole * 0x1.62e42fefap-1;
-    r = r - whole * 0x1.cf79abc9e3b3ap-40;
+    const double r = (d - whole * 0x1.62e42fefap-1) + (delta - whole * 0x1.cf79abc9e3b3ap-40);
     double q = 2.5117091123565709008e-8;
     q = q * r + 2.7630008101443748123e-7;
     q = q * r + 2.7557219036271285579e-6;
@@ -56,7 +54,7 @@ struct ExpDouble {
     q = q * r + 0.041666666666534345015;
     q = q * r + 0.16666666666666695406;
     q = q * r + 0.50000000000000099824;
-    p = r + (q * (r * r) + delta);
+    p = q * (r * r) + r;
     n = bits_as<i64>(shifted) - bits_as<i64>(magic);
   }
 
