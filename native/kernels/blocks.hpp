@@ -140,36 +140,23 @@ inline void ask_for(const T* x, int count) {
   for (int at = 0; at < count * int(sizeof(T)); at += 64) __builtin_prefetch(bytes + at);
 }
 
-// The classes after the body, in the last of kPad lanes; the `skip` lanes before them hold `fill`. Where the row is long
-// enough the lanes are the row's last ones, loaded as they lie: copying them one by one would stall the next vector load.
+inline int tail_skip(i64 classes) { return int(body_of(classes) + kPad - classes); }
+
+// The classes after the body, in the last of kPad lanes; the lanes before them hold -inf. Where the row is long enough
+// the lanes are the row's last ones, loaded as they lie: copying them one by one would stall the next vector load.
 template <class S>
-inline void load_tail(const typename S::Stored* z, i64 classes, int skip, typename S::Compute fill,
-                      typename S::Compute* tail) {
+inline void load_tail(const typename S::Stored* z, i64 classes, typename S::Compute* tail) {
   using A = typename S::Compute;
+  const int skip = tail_skip(classes);
   if (classes >= kPad) {
     const auto* last = z + (classes - kPad);
 #pragma omp simd
     for (int j = 0; j < kPad; j++) {
       const A value = S::load(last[j]);
-      tail[j] = j >= skip ? value : fill;
+      tail[j] = j >= skip ? value : -A(kInf);
     }
   } else {
-    for (int j = 0; j < kPad; j++) tail[j] = j >= skip ? S::load(z[j - skip]) : fill;
-  }
-}
-
-// Writes the lanes from `skip` on back to the end of a row.
-template <class A>
-inline void store_tail(const A* tail, i64 classes, int skip, A* row) {
-  if (classes >= kPad) {
-    A* last = row + (classes - kPad);
-#pragma omp simd
-    for (int j = 0; j < kPad; j++) {
-      const A before = last[j];
-      last[j] = j >= skip ? tail[j] : before;
-    }
-  } else {
-    for (int j = skip; j < kPad; j++) row[j - skip] = tail[j];
+    for (int j = 0; j < kPad; j++) tail[j] = j >= skip ? S::load(z[j - skip]) : -A(kInf);
   }
 }
 
@@ -186,22 +173,18 @@ inline const typename S::Compute* in_compute(const typename S::Stored* z, int co
   }
 }
 
-// Calls visit(start, values, lanes, skip) for the blocks of a row: lane j >= skip holds class start + j, the lanes before
-// it are padding. Blocks of the body have no padding; the tail, where there is one, has kPad lanes and may start before
-// the row does.
+// Calls visit(start, values, lanes, skip) for the blocks of a row: lane j >= skip holds class start + j, the lanes
+// before it are padding. Blocks of the body have no padding; the tail, loaded before, has kPad lanes where there is
+// one.
 template <class S, class Visit>
-inline void for_blocks(const typename S::Stored* z, i64 classes, typename S::Compute* buffer, Visit visit) {
-  using A = typename S::Compute;
+inline void for_blocks(const typename S::Stored* z, i64 classes, const typename S::Compute* tail,
+                       typename S::Compute* buffer, Visit visit) {
   const i64 body = body_of(classes);
   for (i64 start = 0; start < body; start += kBlock) {
     const int lanes = int(smaller<i64>(kBlock, body - start));
     visit(start, in_compute<S>(z + start, lanes, buffer), lanes, 0);
   }
-  if (body < classes) {
-    const int skip = kPad - int(classes - body);
-    load_tail<S>(z, classes, skip, -A(kInf), buffer);
-    visit(classes - kPad, static_cast<const A*>(buffer), kPad, skip);
-  }
+  if (body < classes) visit(classes - kPad, tail, kPad, tail_skip(classes));
 }
 
 }  // namespace

@@ -83,6 +83,7 @@ struct DistributionRows {
   A* scratch;
   alignas(64) A values[kBlock];
   alignas(64) A results[kBlock];
+  alignas(64) A tail[kPad];
   Truth<S> truth;
 
   DistributionRows(const crossent::DistributionJob& job, void* scratch)
@@ -101,15 +102,15 @@ struct DistributionRows {
     const Stored* z = logits(i);
     const i64 classes = rows.classes;
     TopTwo<A> top;
-    for_blocks<S>(z, classes, values,
-                  [&](i64, const A* block, int lanes, int) { top.take(block, lanes); });
+    if (body_of(classes) < classes) load_tail<S>(z, classes, tail);
+    for_blocks<S>(z, classes, tail, values, [&](i64, const A* block, int lanes, int) { top.take(block, lanes); });
     const A m = top.rival_of(__builtin_nanf(""));
     const i64 leader = index_of(z, classes, m);
     A* const e = rows.grad == nullptr ? nullptr : narrow ? scratch : reinterpret_cast<A*>(grad(i));
 
     LaneSum<A> sum;
     ExactishSum<double> dot, mass_of_others;
-    for_blocks<S>(z, classes, values, [&](i64 start, const A* block, int lanes, int skip) {
+    for_blocks<S>(z, classes, tail, values, [&](i64 start, const A* block, int lanes, int skip) {
       const A* p = truth.block(i, start, lanes, skip, leader);
       add_terms(p, block, lanes, m, dot, mass_of_others);
       block_exp(block, lanes, m, results);

@@ -2,6 +2,7 @@
 // in a level's object file may be merged with another level's copy by the linker, and then run on a CPU without it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace {
@@ -65,18 +66,6 @@ struct Float32 {
   using Compute = float;
   static float load(float x) { return x; }
   static float store(float x) { return x; }
-};
-
-// The storage type that holds the computing type itself.
-template <class A>
-struct ComputedAs;
-template <>
-struct ComputedAs<float> {
-  using Type = Float32;
-};
-template <>
-struct ComputedAs<double> {
-  using Type = Float64;
 };
 
 struct BFloat16 {

@@ -30,6 +30,7 @@ struct LabelTile {
       if (job.label[first + i] < 0 || (job.row_weight != nullptr && job.row_weight[first + i] == 0)) return false;
     for (i64 c = 0; c < classes; c++)
       for (int i = 0; i < kTile; i++) tile[c][i] = S::load(z[i * job.logits_step + c]);
+    ask_for(z + 4 * kTile * job.logits_step, int(kTile * classes));
     for (int i = 0; i < kTile; i++) {
       A& target = tile[job.label[first + i]][i];
       scalars.target_logit[i] = target;
