@@ -10,6 +10,7 @@ import numpy as np
 from crossent.errors import invalid_value
 from crossent.explain import Explanation, dump_json
 from crossent.simplex import Differential, differential_from_logits
+from crossent.simplex_inputs import FloatArray
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -129,6 +130,8 @@ def _after(d: Differential, step: float) -> float:
     return differential_from_logits(d.log_probs - step * d.logits, d.truth, classes=d.classes).loss
 
 
-def _difference(one: np.ndarray, two: np.ndarray) -> np.ndarray:
+def _difference(one: FloatArray, two: FloatArray) -> FloatArray:
     """Return one − two, 0 where both are the same infinity."""
-    return np.subtract(one, two, out=np.zeros_like(one), where=one != two)
+    gap = np.zeros_like(one)
+    np.subtract(one, two, out=gap, where=one != two)
+    return gap

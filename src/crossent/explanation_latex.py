@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _DIGITS = 6
 _SHOWN = 6
 _ROWS_PER_TABLE = 30
-_COLUMNS_PER_TABLE = 5
+_COLUMNS_PER_TABLE = 4
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -76,7 +76,7 @@ def _character(c: str) -> str:
         return _SPECIAL[c]
     if c.isascii():
         return c
-    base, *accents = unicodedata.normalize("NFD", c)
+    base, *accents = list(unicodedata.normalize("NFD", c))
     if len(accents) == 1 and accents[0] in _ACCENTS and base.isascii():
         dotless = {"i": r"\i", "j": r"\j"}.get(base, base)
         return f"\\{_ACCENTS[accents[0]]}{{{dotless}}}"
@@ -123,6 +123,11 @@ def _fraction(d: Differential, c: int) -> str:
     return rf"\frac{{{latex_number(d.truth[c])}}}{{{latex_number(probability(d, c, _DIGITS))}}}"
 
 
+def _factor(d: Differential, c: int) -> str:
+    value = latex_number(probability(d, c, _DIGITS))
+    return f"({value})" if value.startswith("1-") else value
+
+
 def _rest(d: Differential, used: Sequence[int]) -> str:
     left = len(d.classes) - len(used)
     return f" The other {left} classes are in the table below." if left else ""
@@ -130,10 +135,7 @@ def _rest(d: Differential, used: Sequence[int]) -> str:
 
 def _loss_step(d: Differential) -> str:
     there = np.flatnonzero(d.truth).tolist()
-    terms = [
-        rf"{latex_number(d.truth[c])}\,\log({latex_number(probability(d, c, _DIGITS))})"
-        for c in there[:_SHOWN]
-    ]
+    terms = [rf"{latex_number(d.truth[c])}\,\log {_factor(d, c)}" for c in there[:_SHOWN]]
     if len(there) > _SHOWN:
         terms.append(r"\dots")
     total = " + ".join(terms) or "0"
@@ -152,8 +154,11 @@ def _ambient_step(d: Differential) -> str:
         for c in used
     ]
     return (
-        r"\textbf{Nobody pays.} Hold every other probability fixed: $a_c = \partial H/\partial q_c = -p_c/q_c$. "
-        r"The step leaves the simplex." + _rest(d, used) + "\n" + _align(lines)
+        r"\textbf{Nobody pays.} Hold every other probability fixed: "
+        r"$a_c = \partial H/\partial q_c = -p_c/q_c$. The step leaves the simplex."
+        + _rest(d, used)
+        + "\n"
+        + _align(lines)
     )
 
 
@@ -168,10 +173,10 @@ def _chart_step(d: Differential, r: int) -> str:
             rf"{_sub('a', d.classes[c])} - {_sub('a', name)} &= {own} + {share} = {latex_number(chart[c])}"
         )
     return (
-        rf"\textbf{{{latex_text(name)} pays.}} Let ${_sub('q', name)} = 1 - \sum q_c$ over the other classes, so that "
-        rf"$\partial {_sub('q', name)}/\partial q_c = -1$. The chain rule adds the payer's share "
-        rf"${_sub('p', name)}/{_sub('q', name)} = {latex_number(d.multiple(r))}$ to every entry, and the payer's "
-        r"own entry is $0$:" + "\n" + _align(lines)
+        rf"\textbf{{{latex_text(name)} pays.}} Let ${_sub('q', name)} = 1 - \sum q_c$ over the others, "
+        rf"so that $\partial {_sub('q', name)}/\partial q_c = -1$. The chain rule adds the payer's share "
+        rf"${_sub('p', name)}/{_sub('q', name)} = {latex_number(d.multiple(r))}$ to every entry, and the "
+        r"payer's own entry is $0$:" + "\n" + _align(lines)
     )
 
 
@@ -187,8 +192,8 @@ def _general_step(explanation: Explanation) -> str:
         r"$\lambda = -\langle w, a\rangle$ for every class:"
         + "\n"
         + _align(lines)
-        + "\nA move $v$ along the simplex has $\\sum_c v_c = 0$, so $\\sum_c (a_c + \\lambda) v_c = \\sum_c a_c v_c$: "
-        + "every rule describes the same derivative."
+        + "\nA move $v$ along the simplex has $\\sum_c v_c = 0$, "
+        + "so $\\sum_c (a_c + \\lambda) v_c = \\sum_c a_c v_c$: every rule describes the same derivative."
         + (f" Here $\\sum_c p_c = {latex_number(d.mass)}$." if d.mass != 1.0 else "")
     )
 
@@ -198,7 +203,7 @@ def _softmax_step(d: Differential) -> str:
     lines = [
         rf"\frac{{\partial H}}{{\partial {_sub('z', d.classes[c])}}} &= "
         + ("" if d.mass == 1.0 else latex_number(d.mass) + r"\cdot ")
-        + rf"({latex_number(probability(d, c, _DIGITS))}) - {latex_number(d.truth[c])} = "
+        + rf"{_factor(d, c)} - {latex_number(d.truth[c])} = "
         + latex_number(logit_entry(d, c, _DIGITS))
         for c in used
     ]
@@ -207,8 +212,8 @@ def _softmax_step(d: Differential) -> str:
         r"$\partial q_c/\partial z_k = q_c(\delta_{ck} - q_k)$, the constant disappears because "
         r"$\sum_c \partial q_c/\partial z_k = 0$, and what remains is a covector:"
         + "\n"
-        + r"\[ \frac{\partial H}{\partial z_k} = \sum_c (a_c + \lambda)\, q_c(\delta_{ck} - q_k) = P q_k - p_k, "
-        + r"\qquad P = \sum_c p_c. \]"
+        + r"\[ \frac{\partial H}{\partial z_k} = \sum_c (a_c + \lambda)\, q_c(\delta_{ck} - q_k)"
+        + r" = P q_k - p_k, \qquad P = \sum_c p_c. \]"
         + "\n"
         + _align(lines)
     )
@@ -247,4 +252,4 @@ def _table(d: Differential, columns: Sequence[tuple[str, list[str]]], rows: rang
         cells = [f"${latex_number(values[c])}$" for _, values in columns]
         lines.append(" & ".join([latex_text(d.classes[c]), *cells]) + r" \\")
     body = "\n".join(lines)
-    return f"\\noindent\n\\begin{{tabular}}{{l{'r' * len(columns)}}}\n{body}\n\\end{{tabular}}"
+    return f"\\medskip\\noindent\n\\begin{{tabular}}{{l{'r' * len(columns)}}}\n{body}\n\\end{{tabular}}"

@@ -18,6 +18,7 @@ from crossent.explanation_words import (
     headline,
     logit_entry,
     multiples_line,
+    nats,
     notes,
     number,
     probability,
@@ -141,8 +142,8 @@ def comparison_view(comparison: Comparison) -> RenderableType:
         ],
     ]
     marked = frozenset(np.flatnonzero(pair[0].truth).tolist())
-    losses = " and ".join(number(d.loss) for d in pair)
-    after = " and ".join(number(loss) for loss in comparison.losses_after_step)
+    losses = " and ".join(nats(d.loss) for d in pair)
+    after = " and ".join(nats(loss) for loss in comparison.losses_after_step)
     if comparison.same_differential:
         along = "the same: every transfer of probability between two classes costs the same at both"
     else:
@@ -156,9 +157,7 @@ def comparison_view(comparison: Comparison) -> RenderableType:
         Text(),
         ClassTable(pair[0].classes, groups, marked),
         Text(),
-        Text(f"Loss: {'the same' if comparison.same_loss else 'different'}, {losses} nats."),
+        Text(f"Loss: {'the same' if comparison.same_loss else 'different'}, {losses}."),
         Text(f"Derivative along the simplex: {along}."),
-        Text(
-            f"Logit gradient: {learning}. After a step of {number(comparison.step)} against it: {after} nats."
-        ),
+        Text(f"Logit gradient: {learning}. After a step of {number(comparison.step)} against it: {after}."),
     )

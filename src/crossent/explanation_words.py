@@ -23,6 +23,15 @@ def number(value: float, digits: int = 4) -> str:
     return f"{value:.{digits}g}"
 
 
+def nats(loss: float) -> str:
+    """Return a loss for reading: four decimals, or four digits where that would say too little.
+
+    >>> nats(3.970291913552122), nats(1e-20), nats(float("inf"))
+    ('3.9703 nats', '1e-20 nats', 'inf nats')
+    """
+    return (f"{loss:.4f}" if 0.1 <= loss < 1e4 else number(loss)) + " nats"
+
+
 def probability(d: Differential, c: int, digits: int = 4) -> str:
     """Return q_c for reading, with no false 0 and no false 1.
 
@@ -82,7 +91,7 @@ def headline(d: Differential) -> str:
         parts = [f"{shown(d.classes[c])} {number(d.truth[c])}" for c in there[:_SHOWN_CLASSES]]
         more = f" and {len(there) - len(parts)} more" if len(there) > len(parts) else ""
         truth = "truth " + (", ".join(parts) + more if parts else "of mass 0")
-    return f"loss {number(d.loss)} nats · {truth}"
+    return f"loss {nats(d.loss)} · {truth}"
 
 
 def multiples_line(explanation: Explanation) -> str:
@@ -124,10 +133,10 @@ def _two_answers(d: Differential, y: int) -> str:
     )
     if is_label(d):
         return (
-            f"{begin}−1/{_q(d, y)} = {ambient} for {name} and 0 for every other class; that move leaves the "
-            f"simplex, for the probabilities no longer sum to 1. If {name} pays, so that {_q(d, y)} = 1 − the "
-            f"sum of the others, it is +1/{_q(d, y)} = {share} for every other class, and {name}, which is "
-            f"no coordinate any more, has the entry 0."
+            f"{begin}−1/{_q(d, y)} = {ambient} for {name} and 0 for every other class; that move leaves "
+            f"the simplex, for the probabilities no longer sum to 1. If {name} pays, so that {_q(d, y)} = "
+            f"1 − the sum of the others, it is +1/{_q(d, y)} = {share} for every other class, and {name}, "
+            f"which is no coordinate any more, has the entry 0."
         )
     return (
         f"{begin}−p_c/q_c, {ambient} for {name}; that move leaves the simplex. If {name} pays, so that "
@@ -141,8 +150,8 @@ def _same_moves(d: Differential, y: int) -> str:
     name, other = shown(d.classes[y]), shown(d.classes[c])
     chart, ambient = d.grad(y), d.ambient
     return (
-        f"The two differ by {number(d.multiple(y))} in every entry, and a move that keeps the sum at 1 cannot "
-        f"see a constant: moving probability from {name} to {other} costs, per unit, "
+        f"The two differ by {number(d.multiple(y))} in every entry, and a move that keeps the sum at 1 "
+        f"cannot see a constant: moving probability from {name} to {other} costs, per unit, "
         f"{number(ambient[c])} − ({number(ambient[y])}) = {number(d.transfer(y, c))} by the first and "
         f"{number(chart[c])} − {number(chart[y])} = {number(chart[c] - chart[y])} by the second. "
         f"(A payer r adds p_r/q_r to every entry, so one without truth adds nothing.)"
@@ -164,7 +173,7 @@ def _absent(d: Differential, y: int) -> str:
     name, mass = shown(d.classes[y]), "1" if is_label(d) else f"p_{shown(d.classes[y])}"
     return (
         f"{name} has probability 0, so the loss is inf. As {_q(d, y)} falls to 0, −{mass}/{_q(d, y)} (nobody "
-        f"pays) falls to -inf and +{mass}/{_q(d, y)} ({name} pays) rises to inf: both are right, they differ by "
-        f"the same in every entry, and a move that keeps the sum at 1 cannot see a constant. "
+        f"pays) falls to -inf and +{mass}/{_q(d, y)} ({name} pays) rises to inf: both are right, they differ "
+        f"by the same in every entry, and a move that keeps the sum at 1 cannot see a constant. "
         f"{_logit_sentence(d)} It stays finite here: {number(d.logits[y])} for {name}."
     )
