@@ -112,7 +112,7 @@ def _sub(letter: str, name: str) -> str:
 def _truth_first(d: Differential) -> list[int]:
     """A few classes to show steps for: those with truth, then the likeliest."""
     order = sorted(range(len(d.classes)), key=lambda c: (-d.truth[c], -d.probs[c]))
-    return sorted(order[:_SHOWN])
+    return sorted(order if len(order) <= _SHOWN else order[: _SHOWN // 2])
 
 
 def _align(lines: Sequence[str]) -> str:
@@ -135,14 +135,16 @@ def _rest(d: Differential, used: Sequence[int]) -> str:
 
 def _loss_step(d: Differential) -> str:
     there = np.flatnonzero(d.truth).tolist()
-    terms = [rf"{latex_number(d.truth[c])}\,\log {_factor(d, c)}" for c in there[:_SHOWN]]
-    if len(there) > _SHOWN:
+    terms = [rf"{latex_number(d.truth[c])}\,\log {_factor(d, c)}" for c in there[: _SHOWN // 2]]
+    if len(there) > _SHOWN // 2:
         terms.append(r"\dots")
     total = " + ".join(terms) or "0"
-    return (
-        "\\textbf{The loss} of the prediction $q$ under the truth $p$, in nats:\n"
-        + rf"\[ H(p,q) = -\sum_c p_c \log q_c = -\bigl[{total}\bigr] = {latex_number(d.loss)}. \]"
-    )
+    lines = [
+        r"H(p,q) &= -\sum_c p_c \log q_c",
+        rf"&= -\bigl[{total}\bigr]",
+        rf"&= {latex_number(d.loss)}",
+    ]
+    return "\\textbf{The loss} of the prediction $q$ under the truth $p$, in nats:\n" + _align(lines)
 
 
 def _ambient_step(d: Differential) -> str:
@@ -247,7 +249,7 @@ def _tables(explanation: Explanation) -> list[str]:
 
 
 def _table(d: Differential, columns: Sequence[tuple[str, list[str]]], rows: range) -> str:
-    lines = [" & ".join(["class", *(title for title, _ in columns)]) + r" \\ \hline"]
+    lines = [" & ".join(["class", *(title for title, _ in columns)]) + r" \\ \hline\rule{0pt}{2.6ex}%"]
     for c in rows:
         cells = [f"${latex_number(values[c])}$" for _, values in columns]
         lines.append(" & ".join([latex_text(d.classes[c]), *cells]) + r" \\")
