@@ -173,9 +173,7 @@ def _chart_step(d: Differential, r: int) -> str:
     lines = []
     for c in used:
         own = "-" + _fraction(d, c) if d.truth[c] > 0 else "0"
-        lines.append(
-            rf"{_sub('a', d.classes[c])} - {_sub('a', name)} &= {own} + {share} = {latex_number(chart[c])}"
-        )
+        lines.append(rf"{_sub('a', d.classes[c])} - {_sub('a', name)} &= {own} + {share} = {latex_number(chart[c])}")
     return (
         rf"\textbf{{{latex_text(name)} pays.}} Let ${_sub('q', name)} = 1 - \sum q_c$ over the others, "
         rf"so that $\partial {_sub('q', name)}/\partial q_c = -1$. The chain rule adds the payer's share "

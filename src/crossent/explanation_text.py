@@ -76,9 +76,7 @@ class ClassTable:
         for column in columns:
             table.add_column(Text(column.title), justify="right", no_wrap=True)
         for c, name in enumerate(names.cells):
-            cells = [
-                Text(column.cells[c], style="dim" if column.cells[c] == "0" else "") for column in columns
-            ]
+            cells = [Text(column.cells[c], style="dim" if column.cells[c] == "0" else "") for column in columns]
             table.add_row(Text(name), *cells, style="bold" if c in self.marked else "")
         return table
 
@@ -136,10 +134,7 @@ def comparison_view(comparison: Comparison) -> RenderableType:
     groups = [
         [Column(f"prediction\n{label}", [probability(d, c) for c in every]) for label, d in zip("AB", pair)],
         [Column(f"{label}, nobody\npays", [number(x) for x in d.ambient]) for label, d in zip("AB", pair)],
-        [
-            Column(f"logit gradient\n{label}", [logit_entry(d, c) for c in every])
-            for label, d in zip("AB", pair)
-        ],
+        [Column(f"logit gradient\n{label}", [logit_entry(d, c) for c in every]) for label, d in zip("AB", pair)],
     ]
     marked = frozenset(np.flatnonzero(pair[0].truth).tolist())
     losses = " and ".join(nats(d.loss) for d in pair)

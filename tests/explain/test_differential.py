@@ -99,9 +99,7 @@ def test_logit_gradient_is_the_derivative_in_logits(d):
             step = mpmath.mpf(10) ** -25
 
             def loss(at: mpmath.mpf, c: int = c) -> mpmath.mpf:
-                exps = [
-                    mpmath.exp(mpmath.mpf(z) + (at if k == c else 0)) for k, z in enumerate(logits.tolist())
-                ]
+                exps = [mpmath.exp(mpmath.mpf(z) + (at if k == c else 0)) for k, z in enumerate(logits.tolist())]
                 return exact_loss(d, [x / sum(exps) for x in exps])
 
             slope = float((loss(step) - loss(-step)) / (2 * step))

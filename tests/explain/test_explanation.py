@@ -33,9 +33,7 @@ CASES = {
     "confident": explain(logits={"dog": 46.0, "cat": 0.0}, target="dog"),
     "beyond": explain(logits=[0.0, -800.0, -np.inf], target=1),
     "certain": explain([1.0, 0.0], target=0),
-    "names": explain(
-        [0.4, 0.3, 0.2, 0.1], target=0, classes=["a, b=c", "50% {x}_\\^~", "[red]犬[/]", "é♥<b>&\n"]
-    ),
+    "names": explain([0.4, 0.3, 0.2, 0.1], target=0, classes=["a, b=c", "50% {x}_\\^~", "[red]犬[/]", "é♥<b>&\n"]),
     "deck": explain(np.full(53, 1 / 53), target=3, pay=[3, 52]),
 }
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))

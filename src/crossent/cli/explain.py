@@ -5,19 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import math
-import sys
+import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from crossent.comparison import compare
 from crossent.errors import DataError, invalid_value
 from crossent.explain import Explanation, explain
-
-if TYPE_CHECKING:
-    from crossent.comparison import Comparison
 
 _FORM = (
     "NAME=NUMBER,NAME=NUMBER,… or @FILE (CSV lines NAME,NUMBER or a JSON object). "
@@ -29,9 +26,7 @@ def command(
     probs: Annotated[str | None, typer.Option(help=f"The prediction as probabilities: {_FORM}")] = None,
     logits: Annotated[str | None, typer.Option(help="The prediction as logits, written likewise.")] = None,
     label: Annotated[str | None, typer.Option(help="The true class.")] = None,
-    truth: Annotated[
-        str | None, typer.Option(help="A true distribution instead; classes left out have none.")
-    ] = None,
+    truth: Annotated[str | None, typer.Option(help="A true distribution instead; classes left out have none.")] = None,
     pay: Annotated[
         list[str] | None,
         typer.Option(help="A class that pays, beside nobody, everyone and in proportion. May be repeated."),
@@ -40,38 +35,27 @@ def command(
         str | None,
         typer.Option(help="Another prediction (probabilities) of the same classes to compare with."),
     ] = None,
-    normalize: Annotated[
-        bool, typer.Option("--normalize", help="Divide probabilities by their sum.")
-    ] = False,
-    model: Annotated[
-        Path | None, typer.Option(help="A trained model's directory, with --data and --row.")
-    ] = None,
+    normalize: Annotated[bool, typer.Option("--normalize", help="Divide probabilities by their sum.")] = False,
+    model: Annotated[Path | None, typer.Option(help="A trained model's directory, with --data and --row.")] = None,
     data: Annotated[Path | None, typer.Option(help="The table the row is taken from.")] = None,
     row: Annotated[int | None, typer.Option(help="The row, counted from 1, the header not included.")] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help='Print JSON; infinities are "inf", "-inf".')
-    ] = False,
-    as_latex: Annotated[
-        bool, typer.Option("--latex", help="Print the derivation for LaTeX (amsmath).")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help='Print JSON; infinities are "inf", "-inf".')] = False,
+    as_latex: Annotated[bool, typer.Option("--latex", help="Print the derivation for LaTeX (amsmath).")] = False,
 ) -> None:
     """Explain one prediction: its loss, and the derivative for each rule of who pays."""
+    if as_json and as_latex:
+        raise ValueError("--json and --latex exclude each other")
+    if as_latex and against is not None:
+        raise ValueError("--latex writes the derivation of one prediction: leave --against out")
     try:
-        if as_json and as_latex:
-            raise ValueError("--json and --latex exclude each other")
-        result = _explained(probs, logits, label, truth, pay or [], normalize, (model, data, row))
-        shown: Explanation | Comparison = result
-        if against is not None:
-            if as_latex:
-                raise ValueError("--latex writes the derivation of one prediction: leave --against out")
-            shown = compare(result, _other(result, against, normalize))
-        if isinstance(shown, Explanation) and as_latex:
-            typer.echo(shown.to_latex())
-            return
-    except (ValueError, TypeError, OSError) as error:
-        _fail(error)
+        first = _explained(probs, logits, label, truth, pay or [], normalize, (model, data, row))
+        shown = first if against is None else compare(first, _other(first, against, normalize))
+    except (ValueError, TypeError) as error:
+        raise ValueError(_as_options(str(error), "--label" if truth is None else "--truth")) from error
     if as_json:
         typer.echo(shown.to_json())
+    elif as_latex and isinstance(shown, Explanation):
+        typer.echo(shown.to_latex(), nl=False)
     else:
         from rich.console import Console
 
@@ -98,10 +82,10 @@ def explain_row(
     DataError
         The row has no label and no target was given.
     """
-    from crossent.data.pipeline import load_trained
-
     if row < 1:
         raise invalid_value("--row", row, "a row counted from 1")
+    from crossent.data.pipeline import load_trained
+
     trained = load_trained(model)
     logits, label = trained.logits_of_row(data, row)
     truth = label if target is None else target
@@ -132,6 +116,8 @@ def _from_file(path: Path, option: str) -> dict[str, float]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise DataError("is not UTF-8 text", path=path) from None
+    except OSError as error:
+        raise DataError(error.strerror or "cannot be read", path=path) from None
     if text.lstrip().startswith(("{", "[")):
         try:
             pairs = json.loads(text, object_pairs_hook=list)
@@ -140,9 +126,7 @@ def _from_file(path: Path, option: str) -> dict[str, float]:
         if not all(isinstance(pair, tuple) for pair in pairs) or not text.lstrip().startswith("{"):
             raise DataError("expected one JSON object, {name: number, …}", path=path)
         return _numbers(pairs, f"{option} {path}")
-    lines = [
-        (at, line) for at, line in enumerate(csv.reader(text.splitlines()), 1) if any(map(str.strip, line))
-    ]
+    lines = [(at, line) for at, line in enumerate(csv.reader(text.splitlines()), 1) if any(map(str.strip, line))]
     for at, line in lines:
         if len(line) != 2:
             raise DataError(f"line {at} has {len(line)} fields: expected NAME,NUMBER", path=path)
@@ -175,7 +159,7 @@ def _is_number(value: object) -> bool:
         float(str(value))
     except ValueError:
         return False
-    return True
+    return "_" not in str(value)  # Python's float reads 1_0
 
 
 def _explained(
@@ -217,10 +201,14 @@ def _other(first: Explanation, against: str, normalize: bool) -> Explanation:
             raise ValueError(f"--against: {name!r} is {problem}")
     probs = [given[name] for name in d.classes]
     payers = [d.classes[r] for r in first.payers]
-    return explain(probs, target=d.truth, classes=d.classes, pay=payers, normalize=normalize)
+    try:
+        return explain(probs, target=d.truth, classes=d.classes, pay=payers, normalize=normalize)
+    except ValueError as error:
+        raise ValueError(str(error).replace("probs", "--against", 1)) from error
 
 
-def _fail(error: Exception) -> NoReturn:
-    message = str(error).replace("\n", " ")
-    print(f"crossent explain: {message}", file=sys.stderr)
-    raise typer.Exit(2) from None
+def _as_options(message: str, target: str) -> str:
+    """Say in a message from the library which option the argument came from."""
+    message = re.sub(r"^((?:the \w+ of |len\()?)target\b", rf"\1{target}", message)
+    message = re.sub(r"^((?:the \w+ of )?)(probs|logits|pay)\b", r"\1--\2", message)
+    return message.replace("normalize=True", "--normalize")
