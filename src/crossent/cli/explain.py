@@ -37,8 +37,9 @@ def command(
     ] = None,
     normalize: Annotated[bool, typer.Option("--normalize", help="Divide probabilities by their sum.")] = False,
     model: Annotated[Path | None, typer.Option(help="A trained model's directory, with --data and --row.")] = None,
-    data: Annotated[Path | None, typer.Option(help="The table the row is taken from.")] = None,
+    data: Annotated[str | None, typer.Option(help="The file the row is in, or digits or fashion-mnist.")] = None,
     row: Annotated[int | None, typer.Option(help="The row, counted from 1, the header not included.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where a built-in set's files are.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help='Print JSON; infinities are "inf", "-inf".')] = False,
     as_latex: Annotated[bool, typer.Option("--latex", help="Print the derivation for LaTeX (amsmath).")] = False,
 ) -> None:
@@ -48,7 +49,7 @@ def command(
     if as_latex and against is not None:
         raise ValueError("--latex writes the derivation of one prediction: leave --against out")
     try:
-        first = _explained(probs, logits, label, truth, pay or [], normalize, (model, data, row))
+        first = _explained(probs, logits, label, truth, pay or [], normalize, (model, data, row, data_dir))
         shown = first if against is None else compare(first, _other(first, against, normalize))
     except (ValueError, TypeError) as error:
         raise ValueError(_as_options(str(error), "--label" if truth is None else "--truth")) from error
@@ -63,13 +64,22 @@ def command(
 
 
 def explain_row(
-    model: Path, data: Path, row: int, target: str | dict[str, float] | None = None, pay: Iterable[str] = ()
+    model: str | Path,
+    data: str | Path,
+    row: int,
+    target: str | dict[str, float] | None = None,
+    pay: Iterable[str] = (),
+    *,
+    data_dir: str | Path | None = None,
 ) -> Explanation:
     """Explain a trained model's prediction for one row of a table, against the row's own label by default.
 
     Parameters
     ----------
-    model, data : path
+    model : path
+        The directory that training wrote.
+    data : path or str
+        A file, or the name of a built-in set, whose test part is meant; ``data_dir`` is where its files are.
     row : int
         Counted from 1, the header not included.
     target : str or mapping, optional
@@ -87,7 +97,7 @@ def explain_row(
     from crossent.data.pipeline import load_trained
 
     trained = load_trained(model)
-    logits, label = trained.logits_of_row(data, row)
+    logits, label = trained.logits_of_row(data, row, data_dir=data_dir)
     truth = label if target is None else target
     if truth is None:
         raise DataError("has no label: give --label or --truth", path=data, row=row)
@@ -169,12 +179,12 @@ def _explained(
     truth: str | None,
     pay: list[str],
     normalize: bool,
-    trained: tuple[Path | None, Path | None, int | None],
+    trained: tuple[Path | None, str | None, int | None, Path | None],
 ) -> Explanation:
     if label is not None and truth is not None:
         raise ValueError("--label and --truth exclude each other")
     target = label if truth is None else read_numbers(truth, "--truth")
-    model, data, row = trained
+    model, data, row, data_dir = trained
     if sum(source is not None for source in (probs, logits, model)) != 1:
         raise ValueError("expected one of --probs, --logits and --model")
     if normalize and probs is None:
@@ -182,9 +192,9 @@ def _explained(
     if model is not None:
         if data is None or row is None:
             raise ValueError("--model needs --data and --row")
-        return explain_row(model, data, row, target, pay)
-    if data is not None or row is not None:
-        raise ValueError("--data and --row go with --model")
+        return explain_row(model, data, row, target, pay, data_dir=data_dir)
+    if data is not None or row is not None or data_dir is not None:
+        raise ValueError("--data, --row and --data-dir go with --model")
     if target is None:
         raise ValueError("expected --label or --truth")
     if probs is not None:
