@@ -150,7 +150,7 @@ def test_names_may_hold_equals_signs_spaces_commas_and_any_script(tmp_path):
         (["--model", "m", "--label", "a"], "--model needs --data and --row"),
         (["--model", "m", "--data", "d", "--row", "0"], "--row = 0: expected a row counted from 1"),
         (["--logits", "a=1,b=2", "--label", "a", "--normalize"], "--normalize divides --probs"),
-        ([*DOG, "--row", "x"], "x"),
+        ([*DOG, "--row", "x"], "Invalid value for '--row'"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(capsys, arguments, message):
@@ -196,7 +196,7 @@ def trained(tmp_path_factory):
     out = ["--out", str(folder / "model"), "--epochs", "5"]
     with pytest.raises(SystemExit) as stop:
         main(["train", str(folder / "train.csv"), "--label", "kind", *out])
-    assert stop.value.code == 0
+    assert not stop.value.code
     return folder
 
 
