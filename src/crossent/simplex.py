@@ -317,7 +317,7 @@ def differential_from_logits(
     odds = _odds(gap[others], lost[others])
     exps = np.exp(gap) * (1.0 + lost)
     probs = exps / (1.0 + odds)
-    log_probs = (gap - math.log1p(odds)) + lost
+    log_probs = gap - math.log1p(odds)
     truth = _weighted(truth_masses(target, names), weight, names)
     return _build(names, probs, log_probs, truth, top, odds / (1.0 + odds), 1.0)
 
@@ -383,6 +383,5 @@ def _dot(u: FloatArray, v: FloatArray) -> float:
 
 
 def _read_only(array: FloatArray) -> FloatArray:
-    array = array + 0.0  # no -0.0 reaches a reader
     array.setflags(write=False)
     return array

@@ -207,3 +207,18 @@ def test_a_difference_within_the_range_of_entries_beyond_it_is_finite_or_zero():
     d = differential_from_logits([0.0, -800.0, -800.0], [0.0, 0.5, 0.5])
     assert d.transfer(1, 2) == 0
     assert d.grad(1).tolist() == [INF, 0, 0]
+
+
+@given(on_the_boundary())
+def test_no_zero_has_a_sign(d):
+    for pay in ["nobody", "everyone", "in proportion", *range(len(d.classes))]:
+        grad, multiple = d.grad(pay), d.multiple(pay)
+        assert not np.signbit(grad[grad == 0]).any()
+        assert multiple != 0 or not np.signbit(multiple)
+    assert not np.signbit(d.logits[d.logits == 0]).any()
+    assert d.loss != 0 or not np.signbit(d.loss)
+
+
+def test_a_signed_zero_given_is_a_zero():
+    d = differential([1.0, -0.0], [1.0, -0.0])
+    assert not np.signbit([*d.ambient[1:], *d.logits, *d.probs, *d.truth, d.loss]).any()

@@ -79,6 +79,7 @@ def test_the_true_class_pays_where_no_class_was_asked_for():
     assert list(CASES["soft"].derivatives)[3:] == ["bird"]
     assert list(CASES["payers"].derivatives)[3:] == ["cat", "dog"]
     assert list(CASES["mass"].derivatives)[3:] == ["dog"]
+    assert list(explain(DOG, target={"cat": 0.7, "bird": 0.3}).derivatives)[3:] == ["cat"]
     assert list(CASES["no truth"].derivatives)[3:] == []
 
 

@@ -64,6 +64,13 @@ def test_a_comparison_that_differs_says_so():
     assert compare(gone, gone).losses_after_step == (math.inf, math.inf)
 
 
+def test_components_that_differ_by_a_constant_are_one_derivative():
+    q = [0.5, 0.3, 0.2]
+    optimum, twice = explain(q, target=q), explain(q, target=[1.0, 0.6, 0.4])
+    assert (twice.derivatives["nobody"] - optimum.derivatives["nobody"]).tolist() == [-1, -1, -1]
+    assert compare(optimum, twice).same_differential
+
+
 def test_a_tiny_difference_is_not_called_the_same():
     near = explain({"dog": 0.5 + 1e-9, "cat": 0.25, "bird": 0.25 - 1e-9}, target="dog")
     assert not compare(SECOND, near).same_differential
