@@ -139,11 +139,15 @@ class Differential:
         if isinstance(pay, str) and pay == "in proportion":
             return self._in_proportion()
         weights = payment_weights(pay, self.classes)
-        ambient = self.ambient
-        if np.isfinite(ambient).all():
-            return _read_only(ambient - _dot(weights, ambient))
-        directions = np.eye(len(self.classes))
-        return _read_only(np.array([self._pair(e - weights) for e in directions]))
+        shift = 0.0 - self._pair(weights)
+        with np.errstate(invalid="ignore"):
+            grad = self.ambient + shift
+        if math.isinf(shift):
+            for c in np.flatnonzero(np.isneginf(self.ambient)):  # inf − inf: the pair decides
+                direction = -weights
+                direction[c] += 1.0
+                grad[c] = self._pair(direction)
+        return _read_only(grad)
 
     def multiple(self, pay: Pay) -> float:
         """Return λ in grad(pay) = ambient + λ·(1, …, 1), which is −⟨w, a⟩.
