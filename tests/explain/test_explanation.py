@@ -120,7 +120,7 @@ def test_text_says_why_both_formulas_are_right_with_this_inputs_numbers():
 
 def test_paragraph_of_a_distribution_uses_its_shares():
     text = " ".join(CASES["soft"].to_text().split())
-    assert "−p_c/q_c + p_dog/q_dog, where the last term is 1.6" in text
+    assert "p_dog/q_dog = 1.6 is added to it, and dog's own entry is 0" in text
     assert "-0.4082 − (-1.6) = 1.192 by the first and 1.192 − 0 = 1.192 by the second" in text
 
 
