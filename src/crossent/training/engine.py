@@ -252,9 +252,7 @@ class _Run:
         if self.best.exhausted:
             raise _Stop("early_stopping")
 
-    def _tell(
-        self, kind: Literal["batches", "epoch"], epoch: int, batch: int, loss: float, rate: float
-    ) -> None:
+    def _tell(self, kind: Literal["batches", "epoch"], epoch: int, batch: int, loss: float, rate: float) -> None:
         if not self.callbacks:
             return
         validated = kind == "epoch" and self.validation is not None
@@ -270,8 +268,9 @@ class _Run:
             learning_rate=float(rate),
             seconds=time.perf_counter() - self.started,
         )
-        # Every callback hears of the event, also after one has asked to stop.
-        if any([callback(event) is True for callback in self.callbacks]):
+        # A list: every callback hears of the event, also after one has asked to stop.
+        answers = [callback(event) for callback in self.callbacks]
+        if any(answer is True for answer in answers):
             raise _Stop("callback")
 
     def _warn_of_divergence(self) -> None:

@@ -55,10 +55,9 @@ def largest_moment(problem: Problem, order: Indices) -> float:
     mass = problem.row_mass[probe] / problem.row_mass[probe].sum()
     # Fixed, whatever the seed: the step size is a property of the data.
     vector = np.random.default_rng(0).standard_normal(x.shape[1])
-    length = 0.0
+    length: float = 0.0
     for _ in range(POWER_ITERATIONS):
-        vector /= np.linalg.norm(vector)
-        vector = x.T @ (mass * (x @ vector))
+        vector = x.T @ (mass * (x @ (vector / np.linalg.norm(vector))))
         length = float(np.linalg.norm(vector))
         if length == 0:
             break
