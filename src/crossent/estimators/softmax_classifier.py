@@ -112,8 +112,8 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     >>> from sklearn.datasets import load_iris
     >>> X, y = load_iris(return_X_y=True)
     >>> model = SoftmaxClassifier(random_state=0).fit(X, y)
-    >>> model.predict_proba(X[:1]).round(2)
-    array([[0.99, 0.01, 0.  ]])
+    >>> model.predict(X[:2]), round(model.score(X, y), 2)
+    (array([0, 0]), 0.98)
 
     Soft labels:
 

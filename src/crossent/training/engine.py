@@ -192,8 +192,7 @@ class _Run:
 
     def _prepare(self, order: Indices) -> None:
         options = self.options
-        # The first step's loss is that of a constant prediction, or near it: over twice that is worse than
-        # nothing. The margin is for data whose constant prediction is all but certain.
+        # The margin is for data whose constant prediction is all but certain.
         self.loss_limit = 2 * self.problem.loss(self.theta, order[:PROBE_ROWS]) + 0.1
         if options.learning_rate is None:
             self.rate = choose_learning_rate(self.problem, self.theta, order, options.momentum)

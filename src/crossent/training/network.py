@@ -63,15 +63,15 @@ def initial_parameters(
 ) -> Array:
     """Return the parameters before the first step, drawn from ``rng``.
 
-    The last layer starts as the best constant prediction: weights 0 where there is no hidden layer, small
-    ones otherwise, and the bias at the log of the classes' shares. Hidden layers start as in He et al.,
-    "Delving Deep into Rectifiers", 2015, section 2.2: normal with variance 2 / inputs.
+    The network starts as the best constant prediction: the last layer's weights are 0, its bias is the log of the
+    classes' shares. Hidden layers start as in He et al., "Delving Deep into Rectifiers", 2015, section 2.2: normal with
+    variance 2 / inputs, the bias 0.
     """
     sizes = list(layer_sizes)
-    theta = np.zeros(sum((i + 1) * o for i, o in pairwise(sizes)), dtype=dtype)
+    theta = np.zeros(sum((inputs + 1) * outputs for inputs, outputs in pairwise(sizes)), dtype=dtype)
     weights, biases = layers(theta, sizes)
-    for weight in weights if len(weights) > 1 else ():
-        weight[...] = rng.standard_normal(weight.shape) * np.sqrt(2 / max(weight.shape[0], 1))
+    for weight in weights[:-1]:
+        weight[...] = rng.standard_normal(weight.shape) * np.sqrt(2 / len(weight))
     # A class without a row keeps a finite logit: its share is not known to be 0.
     share = class_mass / class_mass.sum() + 1e-4 / len(class_mass)
     biases[-1][...] = np.log(share) - np.log(share).mean()
