@@ -37,8 +37,8 @@ class Encoded:
 class TableEncoder:
     """Numbers standardised, categories one-hot coded, missing values kept apart.
 
-    A number becomes ``(x - mean) / std`` with the mean and standard deviation of the training rows. A missing
-    number takes the mean, so 0; where training rows lack it, a further feature marks it. A category becomes one
+    A number becomes ``(x - mean) / std`` with mean and deviation of the training rows. A missing number
+    takes the mean, so 0; where training rows lack it, a further feature marks it. A category becomes one
     feature per level, a missing one a level of its own. Levels beyond ``max_levels``, the rarest, share the
     level "(other)", as do later unknown ones; a column without that level codes an unknown category as zeros
     and counts it. A column with one value only is left out.

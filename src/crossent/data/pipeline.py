@@ -71,19 +71,19 @@ class TrainedModel:
         seen = {self.label, *self.ignored}
         return [name for name in self.encoder.extra_columns(dataset) if name not in seen]
 
-    def logits_of(self, encoded: Encoded) -> NDArray[np.float64]:
+    def logits_of(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the logits of encoded rows, one column per class.
 
         scikit-learn gives two classes one score, the difference of their logits; here each class has its own.
         """
-        scores = np.asarray(self.estimator.decision_function(encoded.x), np.float64)
+        scores = np.asarray(self.estimator.decision_function(x), np.float64)
         if scores.ndim == 1:
             scores = np.stack([np.zeros_like(scores), scores], axis=1)
         return scores
 
     def logits(self, data: str | Path, *, data_dir: str | Path | None = None) -> NDArray[np.float64]:
         """Return the logits of every row of a file (or the test part of a built-in set), shape (n, C)."""
-        return self.logits_of(self.encode(self.read(data, data_dir=data_dir)))
+        return self.logits_of(self.encode(self.read(data, data_dir=data_dir)).x)
 
     def logits_of_row(
         self, data: str | Path, row: int, *, data_dir: str | Path | None = None
@@ -96,7 +96,7 @@ class TrainedModel:
         if isinstance(self.encoder, TableEncoder) and self.label in self.encoder.extra_columns(one):
             one = self.read(data, label=True, data_dir=data_dir).take(np.array([row - 1]))
         name = None if one.labels is None else one.labels[0]
-        return self.logits_of(self.encode(one))[0], name if name in self.classes else None
+        return self.logits_of(self.encode(one).x)[0], name if name in self.classes else None
 
 
 def save_trained(directory: str | Path, model: TrainedModel) -> None:

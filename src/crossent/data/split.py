@@ -11,9 +11,9 @@ def stratified_holdout(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Split the rows into a kept and a held-out part, both sorted.
 
-    Within the rows ordered by class, every ``1/fraction``-th is held out: each class gives its share to within
-    one row, however many classes there are and however few rows each has. A class never gives its last row, so
-    that every class is known in training.
+    Within the rows ordered by class, every ``1/fraction``-th is held out: each class gives its share to
+    within one row, however many classes there are and however few rows each has. A class never gives its
+    last row, so that every class is known in training.
 
     Parameters
     ----------
