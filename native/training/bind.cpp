@@ -1,0 +1,191 @@
+// What Python sees of the training engine: Rows32/64 and Network32/64.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/vector.h>
+
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "training/sgd.hpp"
+
+namespace nb = nanobind;
+
+namespace crossent::training {
+namespace {
+
+template <class T>
+using Matrix = nb::ndarray<const T, nb::ndim<2>, nb::device::cpu>;
+template <class T>
+using Vector = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+template <class T>
+using MutableVector = nb::ndarray<T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+void require(bool holds, const char* expectation) {
+  if (!holds) throw std::invalid_argument(expectation);
+}
+
+template <class T>
+std::int64_t row_step(const Matrix<T>& matrix) {
+  require(matrix.shape(1) <= 1 || matrix.stride(1) == 1, "a row's entries must lie next to each other");
+  return matrix.stride(0);
+}
+
+template <class Array>
+auto pointer(const std::optional<Array>& array, std::size_t length, const char* expectation) {
+  require(!array || array->shape(0) == length, expectation);
+  return array ? array->data() : nullptr;
+}
+
+// Keeps the arrays alive that its rows point into.
+template <class T>
+struct HeldRows {
+  HeldRows(Matrix<T> x_in, std::int64_t classes, std::optional<Vector<std::int64_t>> label_in,
+           std::optional<Matrix<T>> probs_in, std::optional<Vector<double>> weight_in,
+           std::optional<Vector<T>> class_weight_in, double smoothing, std::optional<Vector<T>> center_in)
+      : x(std::move(x_in)),
+        label(std::move(label_in)),
+        probs(std::move(probs_in)),
+        weight(std::move(weight_in)),
+        class_weight(std::move(class_weight_in)),
+        center(std::move(center_in)) {
+    require(label.has_value() != probs.has_value(), "rows have labels or probs, not both and not neither");
+    const std::size_t count = x.shape(0), width = static_cast<std::size_t>(classes);
+    rows.count = static_cast<std::int64_t>(count);
+    rows.features = static_cast<std::int64_t>(x.shape(1));
+    rows.classes = classes;
+    rows.x = x.data();
+    rows.x_step = row_step(x);
+    rows.label = pointer(label, count, "labels must be as many as the rows");
+    rows.weight = pointer(weight, count, "weights must be as many as the rows");
+    rows.center = pointer(center, x.shape(1), "the center must have an entry per feature");
+    rows.class_weight = pointer(class_weight, width, "class weights must be as many as the classes");
+    rows.smoothing = smoothing;
+    if (probs) {
+      require(probs->shape(0) == count && probs->shape(1) == width, "probs must have the shape (rows, classes)");
+      rows.probs = probs->data();
+      rows.probs_step = row_step(*probs);
+    }
+    for (std::int64_t i = 0; rows.label && i < rows.count; ++i) {
+      require(rows.label[i] >= 0 && rows.label[i] < classes, "labels must lie in [0, classes)");
+    }
+  }
+
+  Matrix<T> x;
+  std::optional<Vector<std::int64_t>> label;
+  std::optional<Matrix<T>> probs;
+  std::optional<Vector<double>> weight;
+  std::optional<Vector<T>> class_weight;
+  std::optional<Vector<T>> center;
+  Rows<T> rows;
+};
+
+// The address in a capsule of scipy.linalg.cython_blas.__pyx_capi__, whose name is its C signature.
+template <class T>
+Gemm<T> gemm_from(nb::handle capsule) {
+  const char* name = PyCapsule_GetName(capsule.ptr());
+  if (!name) nb::raise_python_error();
+  require(std::string(name).find("int *") != std::string::npos, "the BLAS function must take 32-bit dimensions");
+  return reinterpret_cast<Gemm<T>>(PyCapsule_GetPointer(capsule.ptr(), name));
+}
+
+template <class T>
+void check(const Network<T>& network, const HeldRows<T>& data, const Vector<std::int64_t>& order,
+           std::size_t parameters) {
+  require(parameters == static_cast<std::size_t>(network.parameters()), "theta must have an entry per parameter");
+  require(data.rows.features == network.inputs(0), "rows must have the network's features");
+  require(data.rows.classes == network.outputs(network.layers() - 1), "rows must have the network's classes");
+  for (std::size_t i = 0; i < order.shape(0); ++i) {
+    require(order.data()[i] >= 0 && order.data()[i] < data.rows.count, "order must name rows that there are");
+  }
+}
+
+template <class T>
+std::pair<std::int64_t, double> train(Network<T>& network, const HeldRows<T>& data, Vector<std::int64_t> order,
+                                      Vector<std::int64_t> bounds, Vector<double> learning_rate,
+                                      MutableVector<T> theta, MutableVector<T> velocity, double momentum,
+                                      bool nesterov, double alpha, double mass_per_row, double loss_limit) {
+  check(network, data, order, theta.shape(0));
+  require(velocity.shape(0) == theta.shape(0), "velocity must have an entry per parameter");
+  const std::size_t batches = learning_rate.shape(0);
+  require(bounds.shape(0) == batches + 1, "bounds must have one entry more than learning_rate");
+  for (std::size_t k = 0; k < batches; ++k) {
+    const std::int64_t begin = bounds.data()[k], end = bounds.data()[k + 1];
+    require(begin >= 0 && begin < end && end <= static_cast<std::int64_t>(order.shape(0)),
+            "bounds must rise within order");
+    require(end - begin <= network.max_rows(), "a batch has more rows than the network takes at once");
+  }
+  const Descent descent{momentum, nesterov, alpha, mass_per_row, loss_limit};
+  nb::gil_scoped_release release;
+  const Progress done = descend(network, descent, data.rows, order.data(), bounds.data(), learning_rate.data(),
+                                static_cast<std::int64_t>(batches), theta.data(), velocity.data());
+  return {done.batches, done.loss};
+}
+
+template <class T>
+double gradient(Network<T>& network, const HeldRows<T>& data, Vector<std::int64_t> order, Vector<T> theta,
+                double scale, MutableVector<T> grad_out) {
+  check(network, data, order, theta.shape(0));
+  require(grad_out.shape(0) == theta.shape(0), "grad must have an entry per parameter");
+  const auto n = static_cast<std::int64_t>(order.shape(0));
+  require(n <= network.max_rows(), "more rows than the network takes at once");
+  nb::gil_scoped_release release;
+  return network.gradient(theta.data(), data.rows, order.data(), n, scale, grad_out.data());
+}
+
+template <class T>
+std::pair<double, std::int64_t> evaluate(Network<T>& network, const HeldRows<T>& data, Vector<std::int64_t> order,
+                                         Vector<T> theta) {
+  check(network, data, order, theta.shape(0));
+  const auto n = static_cast<std::int64_t>(order.shape(0));
+  nb::gil_scoped_release release;
+  double loss = 0;
+  std::int64_t correct = 0;
+  for (std::int64_t begin = 0; begin < n; begin += network.max_rows()) {
+    const std::int64_t count = std::min(network.max_rows(), n - begin);
+    loss += network.loss(theta.data(), data.rows, order.data() + begin, count, correct);
+  }
+  return {loss, correct};
+}
+
+template <class T>
+void bind_type(nb::module_& m, const char* rows_name, const char* network_name) {
+  nb::class_<HeldRows<T>>(m, rows_name, "The rows that a network learns from; keeps their arrays alive.")
+      .def(nb::init<Matrix<T>, std::int64_t, std::optional<Vector<std::int64_t>>, std::optional<Matrix<T>>,
+                    std::optional<Vector<double>>, std::optional<Vector<T>>, double, std::optional<Vector<T>>>(),
+           nb::arg("x").noconvert(), nb::kw_only(), nb::arg("classes"), nb::arg("labels").noconvert().none(),
+           nb::arg("probs").noconvert().none(), nb::arg("weight").noconvert().none(),
+           nb::arg("class_weight").noconvert().none(), nb::arg("smoothing"), nb::arg("center").noconvert().none());
+
+  nb::class_<Network<T>>(m, network_name, "Workspace of a softmax network; its parameters are the caller's vector.")
+      .def(
+          "__init__",
+          [](Network<T>* self, std::vector<std::int64_t> sizes, std::int64_t max_rows, nb::handle gemm,
+             int n_threads) {
+            require(sizes.size() >= 2 && max_rows >= 1 && n_threads >= 1, "sizes, max_rows or n_threads too small");
+            new (self) Network<T>(std::move(sizes), max_rows, gemm_from<T>(gemm), n_threads);
+          },
+          nb::arg("sizes"), nb::kw_only(), nb::arg("max_rows"), nb::arg("gemm"), nb::arg("n_threads"))
+      .def_prop_ro("n_parameters", &Network<T>::parameters)
+      .def("train", &train<T>, nb::arg("rows"), nb::arg("order").noconvert(), nb::arg("bounds").noconvert(),
+           nb::arg("learning_rate").noconvert(), nb::arg("theta").noconvert(), nb::arg("velocity").noconvert(),
+           nb::kw_only(), nb::arg("momentum"), nb::arg("nesterov"), nb::arg("alpha"), nb::arg("mass_per_row"),
+           nb::arg("loss_limit"), "Take a step per batch; return the steps taken and the sum of their losses.")
+      .def("gradient", &gradient<T>, nb::arg("rows"), nb::arg("order").noconvert(), nb::arg("theta").noconvert(),
+           nb::arg("scale"), nb::arg("grad_out").noconvert(),
+           "Return the sum of the rows' losses; fill grad_out with scale times its gradient.")
+      .def("evaluate", &evaluate<T>, nb::arg("rows"), nb::arg("order").noconvert(), nb::arg("theta").noconvert(),
+           "Return the sum of the rows' losses and how many predictions are right.");
+}
+
+}  // namespace
+}  // namespace crossent::training
+
+void bind_training(nb::module_& m) {
+  crossent::training::bind_type<float>(m, "Rows32", "Network32");
+  crossent::training::bind_type<double>(m, "Rows64", "Network64");
+}

@@ -1,0 +1,84 @@
+"""A softmax network of dense layers: its parameters in one vector, and the native code that works on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import cython_blas
+
+from crossent import _native
+from crossent.training.examples import Examples
+
+Array = npt.NDArray[Any]
+
+
+def native_network(layer_sizes: Sequence[int], dtype: Any, *, max_rows: int, n_threads: int) -> Any:
+    """Return the native workspace of a network: features, hidden widths, classes."""
+    single = np.dtype(dtype) == np.float32
+    kind = _native.Network32 if single else _native.Network64
+    # SciPy's own BLAS by address: always there, the same on every platform, nothing to link.
+    gemm = cython_blas.__pyx_capi__["sgemm" if single else "dgemm"]
+    return kind(list(layer_sizes), max_rows=max_rows, gemm=gemm, n_threads=n_threads)
+
+
+def native_rows(examples: Examples, center: Array | None = None) -> Any:
+    """Return the examples as the native code takes them; ``center`` is subtracted from every row that is read."""
+    weight, class_weight = examples.sample_weight, examples.class_weight
+    if class_weight is not None and examples.labels is not None and examples.label_smoothing == 0:
+        # Then a class weight is a row weight, and the rows can take the kernel for plain labels.
+        weight = class_weight[examples.labels] * (1.0 if weight is None else weight)
+        class_weight = None
+    dtype = examples.x.dtype
+    return (_native.Rows32 if dtype == np.float32 else _native.Rows64)(
+        examples.x,
+        classes=examples.n_classes,
+        labels=examples.labels,
+        probs=examples.probs,
+        weight=weight,
+        class_weight=None if class_weight is None else class_weight.astype(dtype),
+        smoothing=examples.label_smoothing,
+        center=center,
+    )
+
+
+def layers(theta: Array, layer_sizes: Sequence[int]) -> tuple[list[Array], list[Array]]:
+    """Return views of each layer's weight (inputs, outputs) and bias (outputs,) in the parameter vector."""
+    weights, biases, at = [], [], 0
+    for inputs, outputs in zip(layer_sizes[:-1], layer_sizes[1:], strict=True):
+        weights.append(theta[at : at + inputs * outputs].reshape(inputs, outputs))
+        at += inputs * outputs
+        biases.append(theta[at : at + outputs])
+        at += outputs
+    return weights, biases
+
+
+def initial_parameters(
+    layer_sizes: Sequence[int], class_mass: npt.NDArray[np.float64], rng: np.random.Generator, dtype: Any
+) -> Array:
+    """Return the parameters before the first step, drawn from ``rng``.
+
+    The last layer starts as the best constant prediction: weights 0 where there is no hidden layer, small ones
+    otherwise, and the bias at the log of the classes' shares. Hidden layers start as in He et al., "Delving Deep
+    into Rectifiers", 2015, section 2.2: normal with variance 2 / inputs.
+    """
+    sizes = list(layer_sizes)
+    theta = np.zeros(sum((i + 1) * o for i, o in zip(sizes[:-1], sizes[1:], strict=True)), dtype=dtype)
+    weights, biases = layers(theta, sizes)
+    for weight in weights if len(weights) > 1 else ():
+        weight[...] = rng.standard_normal(weight.shape) * np.sqrt(2 / max(weight.shape[0], 1))
+    # A class without a row keeps a finite logit: its share is not known to be 0.
+    share = class_mass / class_mass.sum() + 1e-4 / len(class_mass)
+    biases[-1][...] = np.log(share) - np.log(share).mean()
+    return theta
+
+
+def fold_center(theta: Array, layer_sizes: Sequence[int], center: Array) -> Array:
+    """Return the parameters that do to a raw row what ``theta`` does to the row minus ``center``."""
+    folded = theta.copy()
+    weights, biases = layers(folded, layer_sizes)
+    shift = center.astype(np.float64) @ weights[0].astype(np.float64)
+    biases[0][...] = biases[0] - shift
+    return folded

@@ -1,0 +1,116 @@
+"""A network and the rows it learns from, joined: what a step, a loss and a gradient are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from crossent.training.examples import Examples
+from crossent.training.network import Array, initial_parameters, native_network, native_rows
+
+Indices = npt.NDArray[np.int64]
+# Rows evaluated at a time where batches are smaller.
+EVALUATION_ROWS = 256
+
+
+class Problem:
+    """Minimise the mean log-loss of the examples plus ``alpha/2 * |W|^2`` over the parameters of a network.
+
+    The mean is over the rows' mass: weight times summed truth. A row of weight 2 is the same as two rows.
+
+    Attributes
+    ----------
+    layer_sizes : tuple of int
+        Features, hidden widths, classes.
+    kept : (n,) array of int
+        The rows with any mass. The others take no part: not in a batch, not in a mean.
+    bounds : (n_batches + 1,) array of int
+        Where an epoch's batches begin: all of one size but for one row, so that no step is a noisy one.
+    center : (d,) array or None
+        The mean row, subtracted from every row.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        hidden_layer_sizes: Sequence[int],
+        *,
+        alpha: float,
+        batch_size: int,
+        center: bool,
+        n_threads: int = 1,
+    ) -> None:
+        self.examples, self.alpha = examples, alpha
+        self.layer_sizes = (examples.x.shape[1], *hidden_layer_sizes, examples.n_classes)
+        self.row_mass = examples.row_mass()
+        self.kept = np.flatnonzero(self.row_mass)
+        self.n_batches = -(-len(self.kept) // batch_size)
+        self.bounds = np.arange(self.n_batches + 1) * len(self.kept) // self.n_batches
+        self.batch_rows = int(np.diff(self.bounds).max())
+        self.center = examples.center(self.row_mass) if center else None
+        self._mass_per_row = float(self.row_mass[self.kept].mean())
+        self._rows = native_rows(examples, self.center)
+        self._network = native_network(
+            self.layer_sizes,
+            examples.x.dtype,
+            max_rows=max(self.batch_rows, EVALUATION_ROWS),
+            n_threads=n_threads,
+        )
+
+    def initial_parameters(self, rng: np.random.Generator) -> Array:
+        """Return the parameters before the first step."""
+        return initial_parameters(self.layer_sizes, self.examples.class_mass(), rng, self.examples.x.dtype)
+
+    def descend(
+        self,
+        theta: Array,
+        velocity: Array,
+        order: Indices,
+        bounds: Indices,
+        learning_rate: npt.NDArray[np.float64],
+        *,
+        momentum: float,
+        nesterov: bool = False,
+        loss_limit: float = np.inf,
+    ) -> tuple[int, float]:
+        """Take a step per batch, in place; return the steps taken and the sum of the batches' mean losses.
+
+        Stops before the step of a batch whose mean loss is over the limit or NaN.
+        """
+        steps, loss = self._network.train(
+            self._rows,
+            order,
+            bounds,
+            learning_rate,
+            theta,
+            velocity,
+            momentum=momentum,
+            nesterov=nesterov,
+            alpha=self.alpha,
+            mass_per_row=self._mass_per_row,
+            loss_limit=loss_limit,
+        )
+        return steps, loss / self._mass_per_row
+
+    def loss(self, theta: Array, order: Indices) -> float:
+        """Return the mean log-loss of the rows in order, in nats, without the penalty."""
+        total, _ = self._network.evaluate(self._rows, order, theta)
+        return float(total / self.row_mass[order].sum())
+
+    def gradient(self, theta: Array) -> tuple[float, Array]:
+        """Return the mean log-loss of all rows and its gradient, without the penalty.
+
+        One batch only: build the problem with ``batch_size`` at least the number of rows.
+        """
+        grad = np.empty_like(theta)
+        total_mass = self.row_mass.sum()
+        total = self._network.gradient(self._rows, self.kept, theta, 1 / total_mass, grad)
+        return float(total / total_mass), grad
+
+    def evaluate(self, theta: Array, rows: Any, n: int) -> tuple[float, float]:
+        """Return the mean log-loss and the accuracy on ``n`` other rows of weight 1."""
+        total, correct = self._network.evaluate(rows, np.arange(n), theta)
+        return float(total / n), correct / n
