@@ -21,9 +21,7 @@ def two_columns(rows: list[tuple[str, str]], title: str | None = None) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        box=None, show_header=False, title=title, title_justify="left", pad_edge=False, padding=(0, 2, 0, 0)
-    )
+    table = Table(box=None, show_header=False, title=title, title_justify="left", pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in rows:

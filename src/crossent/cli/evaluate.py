@@ -19,14 +19,10 @@ if TYPE_CHECKING:
 
 def command(
     model: Annotated[Path, typer.Argument(help="Directory written by crossent train.")],
-    data: Annotated[
-        str, typer.Argument(help="A file with labels, or digits or fashion-mnist (their test part).")
-    ],
+    data: Annotated[str, typer.Argument(help="A file with labels, or digits or fashion-mnist (their test part).")],
     json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
     report: Annotated[Path | None, typer.Option(help="Write the HTML report to this file.")] = None,
-    sample_weight: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Weigh the rows by a column.")
-    ] = None,
+    sample_weight: Annotated[str | None, typer.Option(metavar="COLUMN", help="Weigh the rows by a column.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the files of Fashion-MNIST.")] = None,
 ) -> None:
     """Score a trained model: log-loss, accuracy, Brier score, calibration.
@@ -77,19 +73,15 @@ def logits_with_notes(trained: TrainedModel, dataset: Dataset) -> NDArray[np.flo
     encoded = trained.encode(dataset)
     for column, n in encoded.unknown.items():
         rows = "1 row has a category" if n == 1 else f"{n} rows have categories"
-        console.note(
-            f"{dataset.name}, column {column!r}: {rows} not seen in training, taken as none of the known ones"
-        )
+        console.note(f"{dataset.name}, column {column!r}: {rows} not seen in training, taken as none of the known ones")
     return trained.logits_of(encoded.x)
 
 
-def _write_report(
-    path: Path, model: Path, trained: TrainedModel, dataset: Dataset, evaluation: Evaluation
-) -> None:
+def _write_report(path: Path, model: Path, trained: TrainedModel, dataset: Dataset, evaluation: Evaluation) -> None:
     from crossent.report import Report, write_report
 
     report = Report(
-        title=f"{trained.source}: the model on {Path(dataset.name).name}",
+        title=f"Trained on {trained.source}, evaluated on {Path(dataset.name).name}",
         part="rows",
         evaluation=evaluation,
         dataset=dataset,

@@ -29,9 +29,7 @@ def command(
     probs: Annotated[str | None, typer.Option(help=f"The prediction as probabilities: {_FORM}")] = None,
     logits: Annotated[str | None, typer.Option(help="The prediction as logits, written likewise.")] = None,
     label: Annotated[str | None, typer.Option(help="The true class.")] = None,
-    truth: Annotated[
-        str | None, typer.Option(help="A true distribution instead; classes left out have none.")
-    ] = None,
+    truth: Annotated[str | None, typer.Option(help="A true distribution instead; classes left out have none.")] = None,
     pay: Annotated[
         list[str] | None,
         typer.Option(help="A class that pays, beside nobody, everyone and in proportion. May be repeated."),
@@ -40,20 +38,12 @@ def command(
         str | None,
         typer.Option(help="Another prediction (probabilities) of the same classes to compare with."),
     ] = None,
-    normalize: Annotated[
-        bool, typer.Option("--normalize", help="Divide probabilities by their sum.")
-    ] = False,
-    model: Annotated[
-        Path | None, typer.Option(help="A trained model's directory, with --data and --row.")
-    ] = None,
+    normalize: Annotated[bool, typer.Option("--normalize", help="Divide probabilities by their sum.")] = False,
+    model: Annotated[Path | None, typer.Option(help="A trained model's directory, with --data and --row.")] = None,
     data: Annotated[Path | None, typer.Option(help="The table the row is taken from.")] = None,
     row: Annotated[int | None, typer.Option(help="The row, counted from 1, the header not included.")] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help='Print JSON; infinities are "inf", "-inf".')
-    ] = False,
-    as_latex: Annotated[
-        bool, typer.Option("--latex", help="Print the derivation for LaTeX (amsmath).")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help='Print JSON; infinities are "inf", "-inf".')] = False,
+    as_latex: Annotated[bool, typer.Option("--latex", help="Print the derivation for LaTeX (amsmath).")] = False,
 ) -> None:
     """Explain one prediction: its loss, and the derivative for each rule of who pays."""
     try:
@@ -140,9 +130,7 @@ def _from_file(path: Path, option: str) -> dict[str, float]:
         if not all(isinstance(pair, tuple) for pair in pairs) or not text.lstrip().startswith("{"):
             raise DataError("expected one JSON object, {name: number, …}", path=path)
         return _numbers(pairs, f"{option} {path}")
-    lines = [
-        (at, line) for at, line in enumerate(csv.reader(text.splitlines()), 1) if any(map(str.strip, line))
-    ]
+    lines = [(at, line) for at, line in enumerate(csv.reader(text.splitlines()), 1) if any(map(str.strip, line))]
     for at, line in lines:
         if len(line) != 2:
             raise DataError(f"line {at} has {len(line)} fields: expected NAME,NUMBER", path=path)

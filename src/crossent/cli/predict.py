@@ -20,9 +20,7 @@ def command(
     model: Annotated[Path, typer.Argument(help="Directory written by crossent train.")],
     data: Annotated[str, typer.Argument(help="A file, or digits or fashion-mnist (their test part).")],
     out: Annotated[Path, typer.Option(help="File to write: .csv or .parquet.")],
-    label_column: Annotated[
-        str, typer.Option(help="Name of the column of predicted classes.")
-    ] = "prediction",
+    label_column: Annotated[str, typer.Option(help="Name of the column of predicted classes.")] = "prediction",
     top: Annotated[
         int | None, typer.Option(metavar="K", min=1, help="Only the K most probable classes of each row.")
     ] = None,

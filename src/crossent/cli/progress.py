@@ -29,9 +29,7 @@ class Progress:
             from rich.progress import Progress as Bar
 
             text = TextColumn("{task.description}")
-            self._bar = Bar(
-                text, BarColumn(bar_width=None), TextColumn("{task.fields[scores]}"), TimeElapsedColumn()
-            )
+            self._bar = Bar(text, BarColumn(bar_width=None), TextColumn("{task.fields[scores]}"), TimeElapsedColumn())
             self._bar.start()
             self._task = self._bar.add_task("starting", total=None, scores="")
         return self
@@ -44,9 +42,7 @@ class Progress:
 
     def __call__(self, event: TrainingEvent) -> None:
         if event.validation_loss is not None and event.validation_accuracy is not None:
-            self._validation = (
-                f"validation {event.validation_loss:.4f}, {100 * event.validation_accuracy:.1f} % right"
-            )
+            self._validation = f"validation {event.validation_loss:.4f}, {100 * event.validation_accuracy:.1f} % right"
         scores = ", ".join(part for part in (f"loss {event.loss:.4f}", self._validation) if part)
         if self._bar is not None and self._task is not None:
             self._bar.update(

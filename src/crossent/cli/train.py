@@ -15,9 +15,7 @@ _RUN = "Held-out rows and output"
 
 
 def command(
-    data: Annotated[
-        str, typer.Argument(help="A CSV, Parquet, Arrow or .npz file, or digits or fashion-mnist.")
-    ],
+    data: Annotated[str, typer.Argument(help="A CSV, Parquet, Arrow or .npz file, or digits or fashion-mnist.")],
     label: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="The column to predict.", rich_help_panel=_OWN)
     ] = None,
@@ -55,12 +53,8 @@ def command(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the training rows, at most.", rich_help_panel=_NET)
     ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Rows per step.", rich_help_panel=_NET)
-    ] = None,
-    learning_rate: Annotated[
-        str, typer.Option(metavar="auto|RATE", help="Step size.", rich_help_panel=_NET)
-    ] = "auto",
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Rows per step.", rich_help_panel=_NET)] = None,
+    learning_rate: Annotated[str, typer.Option(metavar="auto|RATE", help="Step size.", rich_help_panel=_NET)] = "auto",
     alpha: Annotated[
         float | None, typer.Option(min=0, help="Strength of the L2 penalty.", rich_help_panel=_NET)
     ] = None,
@@ -74,32 +68,24 @@ def command(
     ] = 0.0,
     validation: Annotated[
         float,
-        typer.Option(
-            metavar="SHARE", help="Share of rows that choose the epoch; 0: none.", rich_help_panel=_RUN
-        ),
+        typer.Option(metavar="SHARE", help="Share of rows that choose the epoch; 0: none.", rich_help_panel=_RUN),
     ] = 0.1,
     test: Annotated[
         str | None,
-        typer.Option(
-            metavar="FILE|SHARE", help="Rows to score the model on at the end.", rich_help_panel=_RUN
-        ),
+        typer.Option(metavar="FILE|SHARE", help="Rows to score the model on at the end.", rich_help_panel=_RUN),
     ] = None,
-    out: Annotated[
-        Path, typer.Option(help="Directory of the model and its report.", rich_help_panel=_RUN)
-    ] = Path("model"),
+    out: Annotated[Path, typer.Option(help="Directory of the model and its report.", rich_help_panel=_RUN)] = Path(
+        "model"
+    ),
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Write report.html.", rich_help_panel=_RUN)
     ] = True,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same model.", rich_help_panel=_RUN)] = 0,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads; default: all.", rich_help_panel=_RUN)
-    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads; default: all.", rich_help_panel=_RUN)] = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder with the files of Fashion-MNIST.", rich_help_panel=_RUN)
     ] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print nothing.", rich_help_panel=_RUN)
-    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.", rich_help_panel=_RUN)] = False,
 ) -> None:
     """Train a softmax classifier by SGD. Ctrl-C stops and keeps the best model so far.
 

@@ -159,9 +159,7 @@ def _read(options: Options, notes: list[str]) -> tuple[dict[str, Dataset], list[
     elif options.test:
         rest, datasets["test"] = _hold_out(rest, classes, label, options.test, rng, "--test")
     if options.validation:
-        rest, datasets["validation"] = _hold_out(
-            rest, classes, label, options.validation, rng, "--validation"
-        )
+        rest, datasets["validation"] = _hold_out(rest, classes, label, options.validation, rng, "--validation")
     return {"training": rest, **datasets}, classes
 
 
@@ -222,9 +220,7 @@ def _frequencies(part: Part, n_classes: int) -> NDArray[np.float64]:
 
 
 def _say_start(options: Options, parts: dict[str, Part], classes: list[str], n_features: int) -> None:
-    held_out = "".join(
-        f", {count(len(part))} for {name}" for name, part in parts.items() if name != "training"
-    )
+    held_out = "".join(f", {count(len(part))} for {name}" for name, part in parts.items() if name != "training")
     print(
         f"{options.data}: {count(len(parts['training']))} rows for training{held_out}; "
         f"{count(n_features)} features, {count(len(classes))} classes",
@@ -272,7 +268,7 @@ def _report(
         estimator.best_iter_ or None,
     )
     report = Report(
-        title=f"{Path(options.data).name}: a trained softmax classifier",
+        title=Path(options.data).name,
         part=f"{scored} rows",
         evaluation=evaluation,
         dataset=dataset,

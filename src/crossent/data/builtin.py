@@ -109,9 +109,7 @@ def _fashion_mnist(part: Part, folder: Path) -> ImageSet:
         )
     if labels.size and labels.max() >= len(FASHION_CLASSES):
         row = int(np.argmax(labels >= len(FASHION_CLASSES)))
-        raise DataError(
-            f"label {labels[row]} is outside [0, {len(FASHION_CLASSES)})", path=labels_file, row=row + 1
-        )
+        raise DataError(f"label {labels[row]} is outside [0, {len(FASHION_CLASSES)})", path=labels_file, row=row + 1)
     return ImageSet(images, labels.astype(np.int64), FASHION_CLASSES)
 
 
@@ -128,9 +126,7 @@ def read_idx(path: Path, magic: int) -> NDArray[np.uint8]:
         raise DataError(f"is {len(content)} bytes long: expected an idx header of {header} bytes", path=path)
     found, *shape = struct.unpack(f">{1 + n_axes}I", content[:header])
     if found != magic:
-        raise DataError(
-            f"starts with the magic number {found:#x}: expected {magic:#x} of an idx file", path=path
-        )
+        raise DataError(f"starts with the magic number {found:#x}: expected {magic:#x} of an idx file", path=path)
     expected = int(np.prod(shape, dtype=object))
     if len(content) - header != expected:
         axes = " x ".join(map(str, shape))

@@ -89,9 +89,7 @@ def fit_column(
 ) -> tuple[Number | Category | None, str | None]:
     """Return what the column becomes (None: it is left out) and a note for the user, if any."""
     dtype = column.dtype
-    if dtype.is_temporal() or (
-        dtype == pl.String and not categorical and _mostly(column.str.contains(_DATE))
-    ):
+    if dtype.is_temporal() or (dtype == pl.String and not categorical and _mostly(column.str.contains(_DATE))):
         advice = _DATE_ADVICE.format(name=column.name, option=_quoted(column.name))
         raise DataError(advice, path=dataset.name, column=column.name)
     if dtype.is_numeric() and not categorical:
@@ -124,9 +122,7 @@ def _fit_number(column: pl.Series, dataset: Dataset) -> tuple[Number | None, str
         and np.all(np.abs(steps) == 1)
         and steps.min() == steps.max()
     ):
-        note = (
-            f"column {column.name!r} counts the rows: an identifier? Then use --drop {_quoted(column.name)}"
-        )
+        note = f"column {column.name!r} counts the rows: an identifier? Then use --drop {_quoted(column.name)}"
     return Number(column.name, mean, std, missing), note
 
 
@@ -148,9 +144,7 @@ def _fit_category(column: pl.Series, dataset: Dataset, max_levels: int) -> tuple
     note = None
     if n_levels > max_levels:
         rare = n_levels - max_levels
-        note = (
-            f'column {column.name!r} has {n_levels} categories: the rarest {rare} share the level "(other)"'
-        )
+        note = f'column {column.name!r} has {n_levels} categories: the rarest {rare} share the level "(other)"'
     return Category(column.name, kept, n_levels > max_levels, missing, column.dtype == pl.String), note
 
 
@@ -163,9 +157,7 @@ def _as_numbers(column: pl.Series, dataset: Dataset) -> pl.Series:
         bad = (numbers.is_null() & column.is_not_null()).arg_true()
         if len(bad):
             row = int(bad[0])
-            raise _error(
-                f"{column[row]!r} is not a number, as the column was in training", column, dataset, row
-            )
+            raise _error(f"{column[row]!r} is not a number, as the column was in training", column, dataset, row)
         return numbers.fill_nan(None)
     raise DataError(f"is of type {column.dtype}: a number in training", path=dataset.name, column=column.name)
 
@@ -176,9 +168,7 @@ def _as_text(column: pl.Series, dataset: Dataset) -> pl.Series:
         raise DataError(problem, path=dataset.name, column=column.name)
     if column.dtype.is_float():
         whole = column.fill_nan(None)
-        column = (
-            whole.cast(pl.Int64) if (whole == whole.round()).all() and (whole.abs() < 2**53).all() else whole
-        )
+        column = whole.cast(pl.Int64) if (whole == whole.round()).all() and (whole.abs() < 2**53).all() else whole
     return column.cast(pl.String)
 
 

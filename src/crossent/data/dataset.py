@@ -126,9 +126,7 @@ def find_column(name: str, columns: list[str], path: str, what: str) -> None:
     """Raise the DataError that proposes a column when ``name`` is none of them."""
     if name in columns:
         return
-    near = difflib.get_close_matches(name, columns, 1, 0.6) or difflib.get_close_matches(
-        name.lower(), columns, 1, 0.6
-    )
+    near = difflib.get_close_matches(name, columns, 1, 0.6) or difflib.get_close_matches(name.lower(), columns, 1, 0.6)
     shown = ", ".join(columns[:12]) + (f", … ({len(columns)} columns)" if len(columns) > 12 else "")
     hint = f"did you mean {near[0]!r}?" if near else f"the columns are {shown}"
     raise DataError(f"there is no column {name!r} ({what}): {hint}", path=path)
@@ -161,22 +159,14 @@ def _table_dataset(
 
 def _label_column(column: pl.Series, path: str) -> pl.Series:
     if column.dtype.is_nested() or column.dtype in (pl.Binary, pl.Object):
-        raise DataError(
-            f"is of type {column.dtype}: labels are text or numbers", path=path, column=column.name
-        )
+        raise DataError(f"is of type {column.dtype}: labels are text or numbers", path=path, column=column.name)
     return label_text(column)
 
 
 def _weights(column: pl.Series, path: str) -> NDArray[np.float64]:
-    numbers = (
-        column.cast(pl.Float64, strict=False)
-        if column.dtype == pl.String or column.dtype.is_numeric()
-        else None
-    )
+    numbers = column.cast(pl.Float64, strict=False) if column.dtype == pl.String or column.dtype.is_numeric() else None
     if numbers is None:
-        raise DataError(
-            f"is of type {column.dtype}: sample weights are numbers", path=path, column=column.name
-        )
+        raise DataError(f"is of type {column.dtype}: sample weights are numbers", path=path, column=column.name)
     bad = ~((numbers >= 0) & numbers.is_finite()).fill_null(False)
     if bad.any():
         row = int(bad.arg_true()[0])

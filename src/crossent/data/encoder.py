@@ -54,9 +54,7 @@ class TableEncoder:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def fit(
-        cls, dataset: Dataset, *, categorical: tuple[str, ...] = (), max_levels: int = 64
-    ) -> TableEncoder:
+    def fit(cls, dataset: Dataset, *, categorical: tuple[str, ...] = (), max_levels: int = 64) -> TableEncoder:
         """Decide on every column of the training rows.
 
         Raises
@@ -86,9 +84,7 @@ class TableEncoder:
             if note is not None:
                 notes.append(note)
         if not fitted:
-            raise DataError(
-                "no column has more than one value: there is nothing to learn from", path=dataset.name
-            )
+            raise DataError("no column has more than one value: there is nothing to learn from", path=dataset.name)
         return cls(tuple(fitted), tuple(notes))
 
     @property
@@ -160,9 +156,7 @@ class ImageEncoder:
         largest = float(np.abs(images).max())
         if not np.isfinite(largest):
             row = int(np.argmax(~np.isfinite(images).all(axis=(1, 2))))
-            raise DataError(
-                "a pixel is not finite", path=dataset.name, column="X", row=int(dataset.rows[row])
-            )
+            raise DataError("a pixel is not finite", path=dataset.name, column="X", row=int(dataset.rows[row]))
         if largest == 0:
             raise DataError("every pixel is 0: there is nothing to learn from", path=dataset.name)
         return cls((images.shape[1], images.shape[2]), largest)
@@ -175,16 +169,12 @@ class ImageEncoder:
         images = _images(dataset)
         if images.shape[1:] != self.shape:
             sizes = [" x ".join(map(str, shape)) for shape in (images.shape[1:], self.shape)]
-            raise DataError(
-                f"images of {sizes[0]} pixels: the model was trained on {sizes[1]}", path=dataset.name
-            )
+            raise DataError(f"images of {sizes[0]} pixels: the model was trained on {sizes[1]}", path=dataset.name)
         x = images.reshape(len(images), -1).astype(np.float32)
         x /= np.float32(self.largest)
         if not np.isfinite(x).all():
             row = int(np.argmin(np.isfinite(x).all(axis=1)))
-            raise DataError(
-                "a pixel is not finite", path=dataset.name, column="X", row=int(dataset.rows[row])
-            )
+            raise DataError("a pixel is not finite", path=dataset.name, column="X", row=int(dataset.rows[row]))
         return Encoded(x, {})
 
     def extra_columns(self, dataset: Dataset) -> list[str]:
@@ -206,10 +196,7 @@ def encoder_from_json(saved: dict[str, Any]) -> TableEncoder | ImageEncoder:
     if saved["kind"] == "images":
         return ImageEncoder((saved["shape"][0], saved["shape"][1]), saved["largest"])
     kinds: dict[str, type[Number] | type[Category]] = {"number": Number, "category": Category}
-    parts = [
-        {**part, **({"levels": tuple(part["levels"])} if "levels" in part else {})}
-        for part in saved["columns"]
-    ]
+    parts = [{**part, **({"levels": tuple(part["levels"])} if "levels" in part else {})} for part in saved["columns"]]
     restored = tuple(kinds[part.pop("kind")](**part) for part in parts)
     return TableEncoder(restored, tuple(saved["notes"]))
 

@@ -33,9 +33,7 @@ def find_classes(dataset: Dataset, column: str) -> list[str]:
         raise DataError(problem, path=dataset.name, column=column, row=int(dataset.rows[row]))
     classes = labels.unique()
     if len(classes) < 2:
-        raise DataError(
-            f"every label is {labels[0]!r}: expected two or more classes", path=dataset.name, column=column
-        )
+        raise DataError(f"every label is {labels[0]!r}: expected two or more classes", path=dataset.name, column=column)
     if len(classes) > 50 and len(classes) > len(labels) / 2:
         problem = f"has {len(classes)} different labels in {len(labels)} rows: expected classes"
         raise DataError(problem, path=dataset.name, column=column)
@@ -53,9 +51,7 @@ def encode_labels(dataset: Dataset, classes: list[str], column: str) -> NDArray[
         if labels[row] is None:
             problem = "the row has no label"
         else:
-            problem = (
-                f"{labels[row]!r} is none of the {len(classes)} classes of training: its loss is infinite"
-            )
+            problem = f"{labels[row]!r} is none of the {len(classes)} classes of training: its loss is infinite"
         raise DataError(problem, path=dataset.name, column=column, row=int(dataset.rows[row]))
     return codes.to_numpy().astype(np.int64)
 

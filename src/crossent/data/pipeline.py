@@ -141,6 +141,4 @@ def load_trained(directory: str | Path) -> TrainedModel:
             missing=tuple(extra["missing"]),
         )
     except (KeyError, TypeError, IndexError) as error:
-        raise DataError(
-            f"is not a model written by crossent train: {error!s} is missing", path=directory
-        ) from error
+        raise DataError(f"is not a model written by crossent train: {error!s} is missing", path=directory) from error

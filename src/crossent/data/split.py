@@ -37,11 +37,7 @@ def stratified_holdout(
     steps = np.floor(np.arange(len(labels) + 1) * fraction + rng.random())
     chosen = np.diff(steps) > 0
     sorted_labels = labels[by_class]
-    first = (
-        np.flatnonzero(np.r_[True, sorted_labels[1:] != sorted_labels[:-1]])
-        if len(labels)
-        else np.empty(0, int)
-    )
+    first = np.flatnonzero(np.r_[True, sorted_labels[1:] != sorted_labels[:-1]]) if len(labels) else np.empty(0, int)
     for start, stop in zip(first, np.r_[first[1:], len(labels)]):
         if chosen[start:stop].all():
             chosen[start] = False

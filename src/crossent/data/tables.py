@@ -25,9 +25,7 @@ _ARROW = (".arrow", ".feather", ".ipc")
 FORMATS = "CSV (.csv, .tsv, .txt, also .gz), Parquet (.parquet), Arrow (.arrow, .feather) or NumPy (.npz)"
 
 
-def read_table(
-    path: str | Path, *, text_columns: Collection[str] = (), missing: Collection[str] = ()
-) -> pl.DataFrame:
+def read_table(path: str | Path, *, text_columns: Collection[str] = (), missing: Collection[str] = ()) -> pl.DataFrame:
     """Read a CSV, Parquet or Arrow file into a frame.
 
     Parameters
@@ -62,9 +60,7 @@ def read_table(
         elif suffix in _ARROW:
             frame = pl.read_ipc(path)
         else:
-            raise DataError(
-                f"cannot read a {suffix or 'nameless'} file as a table: expected {FORMATS}", path=path
-            )
+            raise DataError(f"cannot read a {suffix or 'nameless'} file as a table: expected {FORMATS}", path=path)
     except DataError:
         raise
     except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error) as error:
@@ -81,9 +77,7 @@ def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
         with np.load(path, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataError("is a single array: expected an .npz with the arrays X and y", path=path)
-            arrays: dict[str, NDArray[Any]] = {
-                name: archive[name] for name in archive.files if name in ("X", "y")
-            }
+            arrays: dict[str, NDArray[Any]] = {name: archive[name] for name in archive.files if name in ("X", "y")}
             found = ", ".join(archive.files)
     except DataError:
         raise
@@ -95,9 +89,7 @@ def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
         raise DataError(f"holds the arrays {found or '(none)'}: expected X, and y for the labels", path=path)
     x = arrays["X"]
     if x.ndim not in (2, 3) or x.dtype.kind not in "buif":
-        problem = (
-            f"X is {x.dtype} of shape {x.shape}: expected numbers, (rows, features) or (rows, height, width)"
-        )
+        problem = f"X is {x.dtype} of shape {x.shape}: expected numbers, (rows, features) or (rows, height, width)"
         raise DataError(problem, path=path)
     if len(x) == 0:
         raise DataError("holds no rows", path=path)

@@ -1,4 +1,4 @@
-"""Which classes are taken for which: a table where it can be read, else a picture and the worst pairs."""
+"""Which classes are taken for which: a table where it can be read, else a picture and the most frequent mistakes."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def confusion_section(evaluation: Evaluation) -> str:
             f"Each of the {count(len(evaluation.classes))} classes is one line. A clear diagonal is right; "
             "marks beside it are mistakes, the stronger the more of the class."
         )
-        body = f'<figure class="narrow">{figures.confusion_image(confusion)}</figure>'
-    pairs = _worst_pairs(confusion, evaluation.classes) if len(evaluation.classes) > _MANY else ""
-    return f'<section><h2>Confusion</h2><p class="hint">{hint}</p>{body}{pairs}</section>'
+        picture = f"<figure>{figures.confusion_image(confusion)}</figure>"
+        body = f'<div class="pair">{picture}<div>{_worst_pairs(confusion, evaluation.classes)}</div></div>'
+    return f'<section><h2>Confusion</h2><p class="hint">{hint}</p>{body}</section>'
 
 
 def _table(confusion: NDArray[np.int64], classes: list[str]) -> str:
@@ -45,7 +45,7 @@ def _table(confusion: NDArray[np.int64], classes: list[str]) -> str:
     many = " many" if len(classes) > _MANY else ""
     return (
         f'<div class="scroll{many}"><table class="confusion">'
-        f"<thead><tr><th>true ↓ predicted →</th>{heads}</tr></thead>"
+        f"<thead><tr><th>predicted →<br>true ↓</th>{heads}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
@@ -57,9 +57,7 @@ def _cell(n: int, share: float, right: bool) -> str:
     strength = share if right else share**0.5
     names = [name for name, holds in (("right", right), ("strong", strength > 0.5)) if holds]
     attribute = f' class="{" ".join(names)}"' if names else ""
-    return (
-        f'<td{attribute} style="--share:{strength:.2f}" title="{percent(share)} of the class">{count(n)}</td>'
-    )
+    return f'<td{attribute} style="--share:{strength:.2f}" title="{percent(share)} of the class">{count(n)}</td>'
 
 
 def _worst_pairs(confusion: NDArray[np.int64], classes: list[str]) -> str:

@@ -138,9 +138,7 @@ class Evaluation:
         """How many rows of each class (first axis) were predicted as each class (second axis)."""
         from sklearn.metrics import confusion_matrix
 
-        return np.asarray(
-            confusion_matrix(self.labels, self.predictions, labels=np.arange(len(self.classes)))
-        )
+        return np.asarray(confusion_matrix(self.labels, self.predictions, labels=np.arange(len(self.classes))))
 
     def confident_mistakes(self, n: int = 10) -> NDArray[np.int64]:
         """Return the wrongly predicted rows of the highest confidence, then of the highest loss."""

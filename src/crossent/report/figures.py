@@ -61,17 +61,13 @@ def learning_curve(
                 label="validation",
             )
         if validation_accuracy:
-            axes[1].plot(
-                epochs[: len(validation_accuracy)], validation_accuracy, color=_ACCENT, marker=marker
-            )
+            axes[1].plot(epochs[: len(validation_accuracy)], validation_accuracy, color=_ACCENT, marker=marker)
             axes[1].yaxis.set_major_formatter(PercentFormatter(1))
             axes[1].set_ylabel("accuracy")
         if best_epoch is not None and 1 <= best_epoch <= len(validation_loss):
             for axis, values in zip(axes, (validation_loss, validation_accuracy)):
                 if values:
-                    axis.plot(
-                        best_epoch, values[best_epoch - 1], "o", color=_ACCENT, markersize=6, label="kept"
-                    )
+                    axis.plot(best_epoch, values[best_epoch - 1], "o", color=_ACCENT, markersize=6, label="kept")
         axes[-1].set_xlabel("epoch")
         axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
         axes[0].legend(frameon=False, labelcolor=_INK, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
@@ -96,8 +92,8 @@ def confusion_image(confusion: NDArray[np.int64]) -> str:
     """Draw a confusion matrix too large to write out: the diagonal is right, mistakes lie beside it."""
     share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     pixels = np.zeros((*share.shape, 4))
-    pixels[..., :3] = matplotlib.colors.to_rgb("#d9622b")
-    np.einsum("iij->ij", pixels)[:, :3] = matplotlib.colors.to_rgb("#4f86d9")
+    pixels[..., :3] = matplotlib.colors.to_rgb("#e0601f")
+    np.einsum("iij->ij", pixels)[:, :3] = matplotlib.colors.to_rgb("#3f7fe0")
     pixels[..., 3] = np.sqrt(share)  # the square root lets a share of 1 % still show
     with matplotlib.rc_context({**_STYLE, "axes.grid": False}):
         figure = Figure(figsize=(_WIDTH, _WIDTH), layout="constrained")
@@ -119,10 +115,8 @@ def _accuracy_by_confidence(axes: Axes, bins: Reliability) -> None:
     confidence, accuracy = bins.confidence[filled], bins.accuracy[filled]
     low, high = _wilson_interval(accuracy, bins.count[filled])
     axes.plot([0, 1], [0, 1], color=_MUTED, linewidth=1, linestyle=(0, (4, 3)), label="as sure as right")
-    axes.vlines(confidence, low, high, color=_ACCENT, linewidth=1.2, alpha=0.55)
-    axes.plot(
-        confidence, accuracy, color=_ACCENT, marker="o", markersize=4.5, label="the model, 95 % interval"
-    )
+    axes.vlines(confidence, low, high, color=_ACCENT, linewidth=1.4, alpha=0.45)
+    axes.plot(confidence, accuracy, color=_ACCENT, marker="o", linestyle="none", label="the model, 95 % interval")
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set_ylabel("accuracy")

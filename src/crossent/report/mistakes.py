@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from crossent.data.dataset import Dataset
 from crossent.report.evaluation import Evaluation
-from crossent.report.numbers import percent, significant
+from crossent.report.numbers import percent
 
 _MOST_VALUES = 16
 
@@ -41,7 +41,7 @@ def _item(evaluation: Evaluation, dataset: Dataset, row: int) -> str:
     )
     odds = (
         f'<div class="odds">{percent(float(evaluation.confidence[row]))} sure, the truth got '
-        f"{percent(float(evaluation.probs[row, truth]))} ({significant(float(evaluation.losses[row]))} nats), "
+        f"{percent(float(evaluation.probs[row, truth]))} ({float(evaluation.losses[row]):.2f} nats), "
         f"row {dataset.rows[row]}</div>"
     )
     if isinstance(dataset.features, pl.DataFrame):
@@ -66,9 +66,7 @@ def _image(pixels: NDArray[Any], description: str) -> str:
 def _values(values: dict[str, Any]) -> str:
     items = "".join(
         f'<div><dt title="{name}">{name}</dt><dd title="{value}">{value}</dd></div>'
-        for name, value in [(escape(name), escape(_value(value))) for name, value in values.items()][
-            :_MOST_VALUES
-        ]
+        for name, value in [(escape(name), escape(_value(value))) for name, value in values.items()][:_MOST_VALUES]
     )
     more = len(values) - _MOST_VALUES
     rest = f'<div class="odds">and {more} more columns</div>' if more > 0 else ""

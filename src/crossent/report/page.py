@@ -82,6 +82,7 @@ def render(report: Report) -> str:
 </head>
 <body>
 <header>
+<p class="eyebrow">Softmax classifier</p>
 <h1>{escape(report.title)}</h1>
 {_lead(report)}
 </header>
@@ -166,9 +167,7 @@ above the validation loss.{kept}</p>
 
 
 def _facts(report: Report) -> str:
-    facts = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in report.facts
-    )
+    facts = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in report.facts)
     notes = "".join(f"<li>{escape(note)}</li>" for note in report.notes)
     return (f'<section><h2>How it was made</h2><dl class="facts">{facts}</dl></section>' if facts else "") + (
         f'<section><h2>Notes</h2><ul class="notes">{notes}</ul></section>' if notes else ""
