@@ -21,8 +21,8 @@ from crossent.training.problem import Indices, Problem
 from crossent.training.schedule import linear_decay
 from crossent.training.stopping import BestSoFar
 
-# A chunk of batches runs in native code without a pause: this much work takes 0.1 to 0.3 s on one core. Its size may
-# not depend on the clock, or a run would not be a function of its seed.
+# A chunk of batches runs in native code without a pause: this much work takes 0.1 to 0.3 s on one core. Its
+# size may not depend on the clock, or a run would not be a function of its seed.
 CHUNK_FLOPS = 1e10
 FLOPS_PER_PARAMETER = 6
 FLOPS_PER_ROW = 1000
@@ -36,8 +36,8 @@ StopReason = Literal["max_epochs", "early_stopping", "callback", "interrupt", "d
 class TrainingOptions:
     """How to train: ``SoftmaxClassifier``'s parameters of the same names, with every "auto" but one decided.
 
-    ``learning_rate=None`` lets the data choose; ``patience`` is how many epochs may pass without a lower validation
-    log-loss, None for any number.
+    ``learning_rate=None`` lets the data choose; ``patience`` is how many epochs may pass without a lower
+    validation log-loss, None for any number.
     """
 
     learning_rate: float | None = None
@@ -95,9 +95,10 @@ def train(
 ) -> TrainingResult:
     """Solve the problem by minibatch SGD with momentum; the same ``rng`` state gives the same bits.
 
-    Every epoch takes the rows in a new order from ``rng``. The step rises for the first 5 % of the run, then falls
-    in a line to 0. Where the loss or a parameter is no longer finite, or an epoch's loss is over twice that of the
-    constant prediction, the epoch is taken back and run again with half the step, then a quarter of that, and so on.
+    Every epoch takes the rows in a new order from ``rng``. The step rises for the first 5 % of the run, then
+    falls in a line to 0. Where the loss or a parameter is no longer finite, or an epoch's loss is over twice
+    that of the constant prediction, the epoch is taken back and run again with half the step, then a quarter
+    of that, and so on.
 
     Parameters
     ----------
@@ -191,8 +192,8 @@ class _Run:
 
     def _prepare(self, order: Indices) -> None:
         options = self.options
-        # The first step's loss is that of a constant prediction, or near it: over twice that is worse than nothing.
-        # The margin is for data whose constant prediction is all but certain.
+        # The first step's loss is that of a constant prediction, or near it: over twice that is worse than
+        # nothing. The margin is for data whose constant prediction is all but certain.
         self.loss_limit = 2 * self.problem.loss(self.theta, order[:PROBE_ROWS]) + 0.1
         if options.learning_rate is None:
             self.rate = choose_learning_rate(self.problem, self.theta, order, options.momentum)

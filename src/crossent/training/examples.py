@@ -9,13 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
-# Rows turned into float64 at a time, so that a mean over float32 data is exact enough without a copy of the data.
+# Rows turned into float64 at a time, so that a mean over float32 data is exact enough without a copy of the
+# data.
 BLOCK_ROWS = 4096
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows with their truth, ``p_c = class_weight_c * ((1 - label_smoothing) * base_c + label_smoothing / C)``.
+    """Rows with their truth, ``p_c = class_weight_c * ((1 - label_smoothing) * base_c + label_smoothing /
+    C)``.
 
     Attributes
     ----------

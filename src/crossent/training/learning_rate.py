@@ -20,12 +20,13 @@ CLEARLY_LOWER = 0.98
 def choose_learning_rate(problem: Problem, theta: Any, order: Indices, momentum: float) -> float:
     """Return the step size that ``learning_rate="auto"`` stands for.
 
-    The Hessian of the mean log-loss in the weights of a linear model is at most half of the rows' second-moment
-    matrix (Böhning 1992), so its greatest eigenvalue is at most ``L = lambda_max / 2 + alpha``, and descent with
-    momentum is stable below ``2 (1 + momentum) / L``. A linear model takes half of that: ``(1 + momentum) / L``.
+    The Hessian of the mean log-loss in the weights of a linear model is at most half of the rows'
+    second-moment matrix (Böhning 1992), so its greatest eigenvalue is at most ``L = lambda_max / 2 + alpha``,
+    and descent with momentum is stable below ``2 (1 + momentum) / L``. A linear model takes half of that:
+    ``(1 + momentum) / L``.
 
-    With hidden layers ``L`` is a guide, no bound. A quarter of the limit is where the search begins; the step is
-    halved for as long as 32 steps with the halved one end at a training log-loss clearly lower.
+    With hidden layers ``L`` is a guide, no bound. A quarter of the limit is where the search begins; the step
+    is halved for as long as 32 steps with the halved one end at a training log-loss clearly lower.
 
     References
     ----------
@@ -61,7 +62,8 @@ def largest_moment(problem: Problem, order: Indices) -> float:
         length = float(np.linalg.norm(vector))
         if length == 0:
             break
-    # The bias sees a constant feature of 1: apart from the others where rows are centred, mixed with them where not.
+    # The bias sees a constant feature of 1: apart from the others where rows are centred, mixed with them
+    # where not.
     return max(length, 1.0) if problem.center is not None else length + 1.0
 
 

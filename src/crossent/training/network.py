@@ -60,9 +60,9 @@ def initial_parameters(
 ) -> Array:
     """Return the parameters before the first step, drawn from ``rng``.
 
-    The last layer starts as the best constant prediction: weights 0 where there is no hidden layer, small ones
-    otherwise, and the bias at the log of the classes' shares. Hidden layers start as in He et al., "Delving Deep
-    into Rectifiers", 2015, section 2.2: normal with variance 2 / inputs.
+    The last layer starts as the best constant prediction: weights 0 where there is no hidden layer, small
+    ones otherwise, and the bias at the log of the classes' shares. Hidden layers start as in He et al.,
+    "Delving Deep into Rectifiers", 2015, section 2.2: normal with variance 2 / inputs.
     """
     sizes = list(layer_sizes)
     theta = np.zeros(sum((i + 1) * o for i, o in zip(sizes[:-1], sizes[1:], strict=True)), dtype=dtype)

@@ -9,8 +9,8 @@ import numpy.typing as npt
 def linear_decay(n_steps: int, *, warmup: int = 0) -> npt.NDArray[np.float64]:
     """Return each step's share of the learning rate: up over the warm-up, then down in a line towards 0.
 
-    Step ``k`` has the share ``min((k + 1) / (warmup + 1), 1) * (n_steps - k) / n_steps``. The last step is not 0:
-    it would be lost.
+    Step ``k`` has the share ``min((k + 1) / (warmup + 1), 1) * (n_steps - k) / n_steps``. The last step is
+    not 0: it would be lost.
 
     References
     ----------

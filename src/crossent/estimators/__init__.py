@@ -1,0 +1,6 @@
+"""scikit-learn estimators and their files."""
+
+from crossent.estimators.model_files import LoadedModel, load_model, save_model
+from crossent.estimators.softmax_classifier import SoftmaxClassifier
+
+__all__ = ["LoadedModel", "SoftmaxClassifier", "load_model", "save_model"]

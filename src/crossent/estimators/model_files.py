@@ -1,0 +1,221 @@
+"""A fitted classifier as a directory: tensors as safetensors, the rest as JSON; nothing in it can run code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as dump_tensors
+from sklearn.utils.validation import check_is_fitted
+
+from crossent.errors import DataError, invalid_type, invalid_value
+from crossent.estimators.replace_directory import replace_directory
+from crossent.estimators.softmax_classifier import SoftmaxClassifier
+
+Array = npt.NDArray[Any]
+WEIGHTS, MODEL = "weights.safetensors", "model.json"
+FORMAT, FORMAT_VERSION = "crossent-model", 1
+RECORD = (
+    "loss_curve_",
+    "validation_scores_",
+    "validation_accuracies_",
+    "n_iter_",
+    "best_iter_",
+    "learning_rate_",
+)
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """What ``load_model`` found: the classifier, and what its owner had saved beside it."""
+
+    estimator: SoftmaxClassifier
+    extra_tensors: dict[str, Array] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def save_model(
+    directory: str | Path,
+    estimator: SoftmaxClassifier,
+    *,
+    extra_tensors: Mapping[str, Array] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a fitted classifier to a directory: ``weights.safetensors`` and ``model.json``.
+
+    The directory appears whole or not at all. One that holds a model is replaced; another is left alone.
+
+    Parameters
+    ----------
+    directory : path-like
+    estimator : SoftmaxClassifier
+        Its callbacks and a ``random_state`` that is no int are not kept.
+    extra_tensors : mapping of str to array, optional
+    extra : mapping, optional
+        Whatever JSON can hold.
+
+    Raises
+    ------
+    FileExistsError
+        If the directory is there and is no model.
+    TypeError
+        If the classes are not all str, int, float or bool, or ``extra`` does not fit into JSON.
+    """
+    check_is_fitted(estimator)
+    tensors = {f"coefs.{at}": array for at, array in enumerate(estimator.coefs_)}
+    tensors |= {f"intercepts.{at}": array for at, array in enumerate(estimator.intercepts_)}
+    tensors |= {f"extra.{name}": np.asarray(array) for name, array in (extra_tensors or {}).items()}
+    weights = dump_tensors({name: np.ascontiguousarray(array) for name, array in tensors.items()})
+    content = {
+        "estimator": type(estimator).__name__,
+        "parameters": _parameters(estimator),
+        "classes": _classes_out(estimator.classes_),
+        "n_features_in": estimator.n_features_in_,
+        "feature_names_in": getattr(estimator, "feature_names_in_", np.array([])).tolist() or None,
+        "shapes": {name: list(array.shape) for name, array in tensors.items()},
+        "record": {name: getattr(estimator, name) for name in RECORD},
+        "extra": dict(extra or {}),
+    }
+    document = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "sha256": {WEIGHTS: _sha256(weights), "content": _sha256(_canonical(content))},
+        "content": content,
+    }
+    model = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False).encode()
+    replace_directory(Path(directory), {WEIGHTS: weights, MODEL: model}, may_replace=_is_model)
+
+
+def load_model(directory: str | Path) -> LoadedModel:
+    """Read what ``save_model`` wrote; its predictions are those of the saved classifier, to the bit.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such directory.
+    DataError
+        If a file in it is missing, cut off, altered, or of a newer format; the message says which.
+    """
+    folder = Path(directory)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: there is no such model directory")
+    content, weights_sha256 = _read_document(folder / MODEL)
+    tensors = _read_tensors(folder / WEIGHTS, weights_sha256)
+    try:
+        return _rebuild(content, tensors)
+    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        raise DataError(f"does not describe a model ({problem!r})", path=folder / MODEL) from problem
+
+
+def _read_document(path: Path) -> tuple[dict[str, Any], str]:
+    try:
+        document = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError("is missing", path=path) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as problem:
+        raise DataError(f"is no JSON: cut off or altered ({problem})", path=path) from problem
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise DataError(f'is no model: expected "format": "{FORMAT}"', path=path)
+    version = document.get("format_version")
+    if version != FORMAT_VERSION:
+        raise DataError(f"has format version {version!r}: this crossent reads {FORMAT_VERSION}", path=path)
+    try:
+        content, sums = document["content"], document["sha256"]
+        intact = _sha256(_canonical(content)) == sums["content"]
+        weights_sha256 = str(sums[WEIGHTS])
+    except (KeyError, TypeError) as problem:
+        raise DataError(f"lacks {problem}", path=path) from problem
+    if not intact:
+        raise DataError("was altered after it was written: its sha256 differs", path=path)
+    return content, weights_sha256
+
+
+def _read_tensors(path: Path, sha256: str) -> dict[str, Array]:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError("is missing", path=path) from None
+    if _sha256(data) != sha256:
+        raise DataError(
+            f"was cut off or altered, or belongs to another model: sha256 differs from {MODEL}", path=path
+        )
+    try:
+        return load_tensors(data)
+    except SafetensorError as problem:
+        raise DataError(f"is no safetensors file ({problem})", path=path) from problem
+
+
+def _rebuild(content: Mapping[str, Any], tensors: Mapping[str, Array]) -> LoadedModel:
+    if content["estimator"] != SoftmaxClassifier.__name__:
+        raise invalid_value("estimator", content["estimator"], SoftmaxClassifier.__name__)
+    parameters = dict(content["parameters"])
+    parameters["hidden_layer_sizes"] = tuple(parameters["hidden_layer_sizes"])
+    if isinstance(parameters["class_weight"], list):
+        parameters["class_weight"] = dict(parameters["class_weight"])
+    model = SoftmaxClassifier(**parameters)
+    n_layers = len(parameters["hidden_layer_sizes"]) + 1
+    model._restore(
+        [tensors[f"coefs.{at}"] for at in range(n_layers)],
+        [tensors[f"intercepts.{at}"] for at in range(n_layers)],
+        classes=_classes_in(content["classes"]),
+        feature_names=content["feature_names_in"],
+        record={name: content["record"][name] for name in RECORD},
+    )
+    extra_tensors = {
+        name.removeprefix("extra."): array for name, array in tensors.items() if name.startswith("extra.")
+    }
+    return LoadedModel(model, extra_tensors, content["extra"])
+
+
+def _parameters(estimator: SoftmaxClassifier) -> dict[str, Any]:
+    parameters = dict(estimator.get_params(deep=False))
+    del parameters["callbacks"]
+    parameters["hidden_layer_sizes"] = [int(size) for size in parameters["hidden_layer_sizes"]]
+    if parameters["dtype"] is not None:
+        parameters["dtype"] = np.dtype(parameters["dtype"]).name
+    if isinstance(parameters["class_weight"], Mapping):
+        # Pairs: an object's keys would all turn into strings.
+        parameters["class_weight"] = [[_plain(k), _plain(v)] for k, v in parameters["class_weight"].items()]
+    if not isinstance(parameters["random_state"], (int, np.integer)):
+        parameters["random_state"] = None
+    return {name: _plain(value) for name, value in parameters.items()}
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _classes_out(classes: Array) -> dict[str, Any]:
+    values = classes.tolist()
+    for value in values:
+        if not isinstance(value, (str, int, float, bool)):
+            raise invalid_type(f"class {value!r}", value, "a str, int, float or bool")
+    return {"dtype": "object" if classes.dtype == object else classes.dtype.str, "values": values}
+
+
+def _classes_in(classes: Mapping[str, Any]) -> Array:
+    return np.array(classes["values"], dtype=np.dtype(classes["dtype"]))
+
+
+def _is_model(directory: Path) -> bool:
+    try:
+        return json.loads((directory / MODEL).read_bytes()).get("format") == FORMAT
+    except (OSError, ValueError, AttributeError):
+        # A damaged model is one all the same where both files are there.
+        return (directory / MODEL).is_file() and (directory / WEIGHTS).is_file()
+
+
+def _canonical(content: Any) -> bytes:
+    return json.dumps(content, sort_keys=True, ensure_ascii=True, allow_nan=False).encode()
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

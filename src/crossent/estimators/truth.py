@@ -1,0 +1,149 @@
+"""From what ``fit`` is given (labels of any type, or probabilities) to what the engine trains on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import issparse
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d
+
+from crossent.errors import invalid_type, invalid_value
+
+Array = npt.NDArray[Any]
+# Probabilities stored as float16 or with four decimals still sum to 1 within this.
+ROW_SUM_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A row's truth is its label, a position in ``classes``, or its row of ``probs``; one of the two is None."""
+
+    classes: Array
+    labels: npt.NDArray[np.int64] | None = None
+    probs: Array | None = None
+
+    def class_mass(self, weight: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64]:
+        """Return each class's summed truth, weighted by row, (C,)."""
+        if self.labels is not None:
+            return np.bincount(self.labels, weight, len(self.classes)).astype(np.float64)
+        assert self.probs is not None
+        return self.probs.sum(axis=0, dtype=np.float64) if weight is None else np.asarray(weight @ self.probs)
+
+
+def read_truth(y: Any, n_rows: int, dtype: Any, *, classes: Any = None, argument: str = "y") -> Truth:
+    """Return the truth of ``n_rows`` rows from labels or probabilities, the latter in dtype.
+
+    ``classes`` names and orders the classes; without it they are the sorted labels, or 0 to C-1.
+    """
+    if y is None:
+        raise ValueError(f"fit requires y to be passed, but the target {argument} is None")
+    if issparse(y):
+        raise invalid_type(argument, y, "a dense array of labels or probabilities")
+    given = np.asarray(y)
+    if given.ndim and len(given) != n_rows:
+        raise invalid_value(f"len({argument})", len(given), f"{n_rows}, as many as the rows of X")
+    if is_soft(given):
+        probs = soft_labels(given, dtype, argument)
+        names = np.arange(probs.shape[1]) if classes is None else class_names(classes, probs.shape[1])
+        return Truth(names, probs=probs)
+    labels = label_vector(given, argument)
+    names = np.unique(labels) if classes is None else class_names(classes, None)
+    return Truth(names, labels=encode(labels, names, argument))
+
+
+def is_soft(y: Array) -> bool:
+    """Whether y is a matrix of probabilities rather than labels."""
+    return y.ndim == 2 and y.shape[1] > 1
+
+
+def soft_labels(probs: Array, dtype: Any, argument: str = "y") -> Array:
+    """Return probabilities, (n, C) in dtype; every row must be one distribution."""
+    if probs.dtype.kind != "f":
+        # Two or more columns of integers are several labels per row far more often than certain
+        # probabilities.
+        raise ValueError(
+            f"{argument} has shape {probs.shape} and dtype {probs.dtype}: expected labels of shape (n,), or "
+            "probabilities as floats of shape (n, classes); multilabel and multioutput targets are not supported"
+        )
+    bad = ~(probs >= 0)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise invalid_value(f"{argument}[{row}, {column}]", float(probs[row, column]), "a probability")
+    sums = probs.sum(axis=1, dtype=np.float64)
+    off = ~(np.abs(sums - 1) <= ROW_SUM_TOLERANCE)
+    if off.any():
+        row = int(np.argmax(off))
+        raise invalid_value(f"{argument}[{row}].sum()", float(sums[row]), "probabilities that sum to 1")
+    return np.ascontiguousarray(probs, dtype=dtype)
+
+
+def label_vector(y: Any, argument: str = "y") -> Array:
+    """Return labels as a vector; a column of them is taken with scikit-learn's DataConversionWarning."""
+    labels = column_or_1d(y, warn=True)
+    check_classification_targets(labels)
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
+        raise invalid_value(f"{argument}[{int(np.argmax(np.isnan(labels)))}]", float("nan"), "a label")
+    return labels
+
+
+def encode(labels: Array, classes: Array, argument: str = "y") -> npt.NDArray[np.int64]:
+    """Return each label's position among the classes, which may be in any order."""
+    by_name = np.argsort(classes, kind="stable")
+    names = classes[by_name]
+    try:
+        at = np.minimum(np.searchsorted(names, labels), len(names) - 1)
+        known = names[at] == labels
+    except TypeError as mixed:
+        raise TypeError(f"{argument} has labels of another type than the classes {classes!r}") from mixed
+    if not np.all(known):
+        row = int(np.argmin(known))
+        unknown = labels[row].item() if isinstance(labels[row], np.generic) else labels[row]
+        raise invalid_value(f"{argument}[{row}]", unknown, f"one of the classes {classes.tolist()!r}")
+    return by_name[at].astype(np.int64, copy=False)
+
+
+def class_names(classes: Any, n_columns: int | None) -> Array:
+    """Return the ``classes`` argument as an array; ``n_columns`` is how many the probabilities have."""
+    names = np.asarray(classes)
+    if names.ndim != 1 or len(names) == 0:
+        raise invalid_value("classes", classes, "a sequence of class labels")
+    if len(np.unique(names)) != len(names):
+        raise invalid_value("classes", classes, "no class twice")
+    if n_columns is not None and len(names) != n_columns:
+        raise invalid_value("len(classes)", len(names), f"{n_columns}, the columns of y")
+    return names
+
+
+def class_weights(
+    class_weight: Mapping[Any, float] | str | None, classes: Array, class_mass: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64] | None:
+    """Return a weight per class; "balanced" gives all classes the same summed weight, and keeps the total.
+
+    ``class_mass`` is the summed truth of each class, sample weights included.
+    """
+    if class_weight is None:
+        return None
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise invalid_value("class_weight", class_weight, "'balanced', a dict, or None")
+        present = class_mass > 0
+        return np.where(present, class_mass.sum() / (present.sum() * np.where(present, class_mass, 1)), 1.0)
+    if not isinstance(class_weight, Mapping):
+        raise invalid_type("class_weight", class_weight, "'balanced', a dict of class to weight, or None")
+    weights = np.ones(len(classes))
+    position = {name: at for at, name in enumerate(classes.tolist())}
+    for name, weight in class_weight.items():
+        key = name.item() if isinstance(name, np.generic) else name
+        if key not in position:
+            raise invalid_value(
+                f"class_weight key {key!r}", weight, f"one of the classes {classes.tolist()!r}"
+            )
+        if not (np.isfinite(weight) and weight >= 0):
+            raise invalid_value(f"class_weight[{key!r}]", weight, "a finite number of at least 0")
+        weights[position[key]] = weight
+    return weights
