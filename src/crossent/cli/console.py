@@ -42,12 +42,12 @@ def score_rows(evaluation: Evaluation, part: str) -> list[tuple[str, str]]:
 
     n = len(evaluation.labels)
     return [
-        (f"{part} log-loss", f"{significant(evaluation.log_loss)} nats"),
+        (f"{part} log-loss".strip(), f"{significant(evaluation.log_loss)} nats"),
         ("  class frequencies alone", f"{significant(evaluation.baseline)} nats"),
         (
-            f"{part} accuracy",
+            f"{part} accuracy".strip(),
             f"{percent(evaluation.accuracy)} ({count(evaluation.n_wrong)} of {count(n)} wrong)",
         ),
-        (f"{part} Brier score", significant(evaluation.brier)),
+        (f"{part} Brier score".strip(), significant(evaluation.brier)),
         ("expected calibration error", percent(evaluation.calibration_error)),
     ]

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from crossent.cli.training import Outcome
+    from crossent.report import Evaluation
 
 
 def command(
     out: Annotated[Path, typer.Option(help="Directory of the model and its report.")] = Path("demo"),
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the files of Fashion-MNIST.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same model.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed and threads, same model.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; default: all.")] = None,
 ) -> None:
     """Train a network of 128 hidden units on Fashion-MNIST (digits where it is absent) and explain a prediction.
@@ -31,15 +34,15 @@ def command(
     outcome = train_and_tell(options)
     if outcome.interrupted:
         raise typer.Exit(130)
-    row = _surest_mistake(outcome)
-    _explain(options.out, data, row, data_dir)
+    _explain(options.out, data, _typical_mistake(outcome.evaluation), data_dir)
+    crossent = _command_name()
     print(
         f"Open {outcome.report} in a browser. Then try:\n"
-        f"  crossent explain --model {options.out} --data {data} --row 1\n"
-        f"  crossent evaluate {options.out} {data}\n"
-        f"  crossent predict {options.out} {data} --out {out}/predictions.csv\n"
-        "  crossent explain --probs dog=0.5,cat=0.49,bird=0.01 --label dog\n"
-        "  crossent train YOUR.csv --label COLUMN"
+        f"  {crossent} explain --model {options.out} --data {data} --row 1\n"
+        f"  {crossent} evaluate {options.out} {data}\n"
+        f"  {crossent} predict {options.out} {data} --out {out}/predictions.csv\n"
+        f"  {crossent} explain --probs dog=0.5,cat=0.49,bird=0.01 --label dog\n"
+        f"  {crossent} train YOUR.csv --label COLUMN"
     )
 
 
@@ -57,10 +60,23 @@ def _chosen_set(data_dir: Path | None) -> str:
     return "fashion-mnist"
 
 
-def _surest_mistake(outcome: Outcome) -> int:
-    """Return the row, counted from 1, of the most confident mistake (of the first row where all are right)."""
-    rows = outcome.evaluation.confident_mistakes(1)
-    return int(rows[0]) + 1 if len(rows) else 1
+def _typical_mistake(evaluation: Evaluation) -> int:
+    """Return the row, counted from 1, of the wrong prediction with the median loss; row 1 where none is wrong."""
+    import numpy as np
+
+    wrong = np.flatnonzero(evaluation.predictions != evaluation.labels)
+    if len(wrong) == 0:
+        return 1
+    by_loss = wrong[np.argsort(evaluation.losses[wrong], kind="stable")]
+    return int(by_loss[len(by_loss) // 2]) + 1
+
+
+def _command_name() -> str:
+    """Return how to call the command from here: by its name, or by its path where the shell does not find it."""
+    installed = Path(sys.executable).with_name("crossent")
+    if shutil.which("crossent") is not None or not installed.exists():
+        return "crossent"
+    return os.path.relpath(installed)
 
 
 def _explain(model: Path, data: str, row: int, data_dir: Path | None) -> None:
@@ -72,5 +88,5 @@ def _explain(model: Path, data: str, row: int, data_dir: Path | None) -> None:
     trained = load_trained(model)
     logits, label = trained.logits_of_row(data, row, data_dir=data_dir)
     assert label is not None  # every row of the built-in sets has one
-    print(f"\nThe surest mistake, row {row} of the test part, explained:\n")
+    print(f"\nA typical mistake (its loss is the median of all), row {row} of the test part, explained:\n")
     Console().print(explain(logits=logits, target=label, classes=trained.classes))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,8 @@ def train_and_tell(options: Options) -> Outcome:
     encoder = fit_encoder(datasets["training"], options.categorical)
     notes += encoder.notes
     label = label_name(options)
+    if isinstance(options.test, str):
+        datasets["test"] = _read_test(options, options.test, encoder.text_columns, notes)
     parts = {name: _encode(dataset, encoder, classes, label, notes) for name, dataset in datasets.items()}
     if not options.quiet:
         for text in notes:
@@ -152,15 +156,27 @@ def _read(options: Options, notes: list[str]) -> tuple[dict[str, Dataset], list[
     classes = find_classes(rest, label)
     datasets: dict[str, Dataset] = {}
     rng = np.random.default_rng(options.seed)
-    if isinstance(options.test, str):
-        datasets["test"] = _labelled(read_dataset(options.test, part="test", **reading), options, notes)
-    elif options.test is None and options.data in NAMES:
+    # A test file is read later, once it is known which of its columns are text.
+    if options.test is None and options.data in NAMES:
         datasets["test"] = read_dataset(options.data, part="test", **reading)
-    elif options.test:
+    elif isinstance(options.test, float) and options.test:
         rest, datasets["test"] = _hold_out(rest, classes, label, options.test, rng, "--test")
     if options.validation:
         rest, datasets["validation"] = _hold_out(rest, classes, label, options.validation, rng, "--validation")
     return {"training": rest, **datasets}, classes
+
+
+def _read_test(options: Options, path: str, text_columns: Collection[str], notes: list[str]) -> Dataset:
+    dataset = read_dataset(
+        path,
+        part="test",
+        label=options.label,
+        weight=options.sample_weight,
+        text_columns=text_columns,
+        missing=options.missing,
+        data_dir=options.data_dir,
+    )
+    return _labelled(dataset, options, notes)
 
 
 def _labelled(dataset: Dataset, options: Options, notes: list[str]) -> Dataset:
@@ -196,11 +212,12 @@ def _fit(options: Options, parts: dict[str, Part], progress: Progress) -> tuple[
         "learning_rate": options.learning_rate,
         "class_weight": options.class_weight,
         "label_smoothing": options.label_smoothing,
-        "n_threads": options.threads,
+        "n_threads": options.threads or len(os.sched_getaffinity(0)),
         "random_state": options.seed,
         "callbacks": [progress],
     }
-    given = {name: value for name, value in chosen.items() if value is not None}
+    # The classifier's own default is one thread; a command has the machine to itself.
+    given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     estimator = SoftmaxClassifier(options.hidden, early_stopping="validation" in parts, **given)
     training, validation = parts["training"], parts.get("validation")
     held_out = None if validation is None else (validation.x, validation.y)
@@ -215,8 +232,8 @@ def _fit(options: Options, parts: dict[str, Part], progress: Progress) -> tuple[
 
 
 def _frequencies(part: Part, n_classes: int) -> NDArray[np.float64]:
-    mass = np.bincount(part.y, part.dataset.weights, n_classes).astype(np.float64)
-    return mass / mass.sum()
+    mass = np.bincount(part.y, part.dataset.weights, n_classes)
+    return np.asarray(mass / mass.sum(), np.float64)
 
 
 def _say_start(options: Options, parts: dict[str, Part], classes: list[str], n_features: int) -> None:
@@ -265,7 +282,7 @@ def _report(
         list(estimator.loss_curve_),
         list(getattr(estimator, "validation_scores_", None) or []),
         list(getattr(estimator, "validation_accuracies_", None) or []),
-        estimator.best_iter_ or None,
+        estimator.best_iter_ if estimator.n_iter_ and options.validation else None,
     )
     report = Report(
         title=Path(options.data).name,

@@ -105,7 +105,7 @@ def _fit_number(column: pl.Series, dataset: Dataset) -> tuple[Number | None, str
     missing = numbers.null_count() > 0
     values = numbers.drop_nulls().to_numpy()
     if len(values) == 0 or (not missing and values.min() == values.max()):
-        return None, _left_out(column.name, values[0] if len(values) else None)
+        return None, _left_out(column.name, column.drop_nulls()[0] if len(values) else None)
     mean = float(values.mean())
     # Squares of values beyond 1e154 or below 1e-162 leave float64's range: bring them near 1 first.
     largest = float(np.abs(values - mean).max())

@@ -31,7 +31,7 @@ class Dataset:
         A table, or images.
     rows : int64 array of shape (n,)
         The row of the file each came from, counted from 1.
-    labels : polars.Series of str, optional
+    labels : polars.Series of str or Enum, optional
     weights : float64 array of shape (n,), optional
     """
 
@@ -95,7 +95,7 @@ def read_dataset(
     """
     if str(data) in builtin.NAMES:
         images = builtin.load_builtin(str(data), part, data_dir)
-        names = pl.Series("label", images.classes)[images.labels]
+        names = pl.Series("label", images.classes, dtype=pl.Enum(images.classes))[images.labels]
         return Dataset(str(data), images.images, _row_numbers(len(names)), names)
     if table_suffix(Path(data)) == ".npz":
         arrays = read_arrays(data)
@@ -114,7 +114,12 @@ def read_dataset(
 
 
 def label_text(column: pl.Series) -> pl.Series:
-    """Return labels as text: whole numbers without a decimal point, missing ones as null."""
+    """Return labels as text: whole numbers without a decimal point, missing ones as null.
+
+    An Enum column stays one: it knows the order of its classes.
+    """
+    if column.dtype == pl.Enum:
+        return column
     if column.dtype.is_float():
         column = column.fill_nan(None)
         if ((column == column.round()) | column.is_null()).all():

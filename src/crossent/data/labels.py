@@ -18,7 +18,7 @@ def drop_missing_labels(dataset: Dataset) -> tuple[Dataset, int]:
 
 
 def find_classes(dataset: Dataset, column: str) -> list[str]:
-    """Return the classes in order (numbers by value, else by name), or raise for labels that are none.
+    """Return the classes in order (an Enum's own, numbers by value, else by name), or raise for labels that are none.
 
     Raises
     ------
@@ -37,6 +37,8 @@ def find_classes(dataset: Dataset, column: str) -> list[str]:
     if len(classes) > 50 and len(classes) > len(labels) / 2:
         problem = f"has {len(classes)} different labels in {len(labels)} rows: expected classes"
         raise DataError(problem, path=dataset.name, column=column)
+    if isinstance(labels.dtype, pl.Enum):
+        return [name for name in labels.dtype.categories if name in set(classes)]
     numbers = classes.cast(pl.Float64, strict=False)
     order = classes if numbers.null_count() else numbers
     return classes[order.arg_sort()].to_list()
@@ -58,7 +60,7 @@ def encode_labels(dataset: Dataset, classes: list[str], column: str) -> NDArray[
 
 def class_codes(labels: pl.Series, classes: list[str]) -> pl.Series:
     """Return indices into ``classes``, null where the label is none of them."""
-    return labels.cast(pl.Enum(classes), strict=False).to_physical()
+    return labels.cast(pl.String).cast(pl.Enum(classes), strict=False).to_physical()
 
 
 def _present(dataset: Dataset) -> pl.Series:

@@ -74,9 +74,10 @@ def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
     """Read the arrays ``X`` and, where there is one, ``y`` of an ``.npz`` file; nothing is ever unpickled."""
     path = existing_file(path)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError("is a single array: expected an .npz with the arrays X and y", path=path)
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise DataError("is a single array: expected an .npz with the arrays X and y", path=path)
+        with archive:
             arrays: dict[str, NDArray[Any]] = {name: archive[name] for name in archive.files if name in ("X", "y")}
             found = ", ".join(archive.files)
     except DataError:
