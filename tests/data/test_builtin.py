@@ -69,7 +69,7 @@ def test_absent_files_are_named_with_the_way_to_get_them(folder):
 )
 def test_damaged_images_are_refused(folder, content, message):
     (folder / FILES[0]).write_bytes(content)
-    with pytest.raises(DataError, match="ubyte.gz") as error:
+    with pytest.raises(DataError, match=r"ubyte\.gz") as error:
         builtin.load_builtin("fashion-mnist", "train", folder)
     assert message in str(error.value)
 

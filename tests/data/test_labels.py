@@ -69,8 +69,8 @@ def test_an_unknown_label_is_refused_with_its_row(tmp_path):
 
 
 def test_an_absent_column_is_refused_with_the_nearest(tmp_path):
+    (tmp_path / "t.csv").write_text("a,kind\n1,x\n")
     with pytest.raises(DataError, match=r"there is no column 'Kind' \(--label\): did you mean 'kind'\?"):
-        (tmp_path / "t.csv").write_text("a,kind\n1,x\n")
         read_dataset(tmp_path / "t.csv", label="Kind")
     with pytest.raises(DataError, match="the columns are a, y"):
         read(tmp_path, "a,y\n1,x\n", drop=["quite other"])

@@ -77,7 +77,8 @@ def test_the_page_is_well_formed_and_fetches_nothing(tmp_path, n_classes, datase
     text = written(tmp_path, evaluation(n_classes), dataset, history=HISTORY, notes=["a <note>"], facts=[("x", "<y>")])
     page = Page(text)
     assert page.stack == []
-    assert not re.search(r"https?:|//[a-z]|@import", text)
+    outside_pictures = re.sub(r"base64,[A-Za-z0-9+/=\s]+", "", text)
+    assert not re.search(r"https?:|//|@import", outside_pictures)
     assert "script" not in page.tags
     for name, value in page.attributes:
         if name in ("href", "src", "xlink:href"):
@@ -137,7 +138,7 @@ def test_mistakes_show_the_images_themselves(tmp_path):
     shown = matplotlib.image.imread(io.BytesIO(base64.b64decode(pictures[0])), format="png")[..., 0]
     pixels = dataset.features[scores.confident_mistakes()[0]].astype(float)
     expected = (pixels - pixels.min()) / (pixels.max() - pixels.min())
-    np.testing.assert_allclose(shown, expected, atol=1 / 255)
+    np.testing.assert_allclose(shown, expected, atol=2 / 255)  # two roundings
 
 
 def test_mistakes_show_the_row_and_its_values(tmp_path):
