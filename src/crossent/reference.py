@@ -60,9 +60,7 @@ def _exp_difference(z: Float64Array, m: Float64Array) -> Float64Array:
 def _exact_sum(x: Float64Array) -> Float64Array:
     """Return each row's sum, rounded once; an infinity or NaN in the row gives NaN."""
     rows = x.reshape(-1, x.shape[-1])
-    sums = [
-        math.fsum(row) if finite else math.nan for row, finite in zip(rows, np.isfinite(rows).all(axis=-1))
-    ]
+    sums = [math.fsum(row) if np.isfinite(row).all() else math.nan for row in rows]
     return np.reshape(np.array(sums, dtype=np.float64), (*x.shape[:-1], 1))
 
 
