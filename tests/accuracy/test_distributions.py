@@ -2,13 +2,13 @@
 
 The bounds, with u = half an ulp of 1 in the computing type (float32 for 16-bit storage) and P = Σ p_c:
 
-* Loss: 15 ulp. Every term p_c (lse - z_c) is non-negative. p_c = w_c ((1 - ε) base_c + ε / C) carries four
-  roundings, lse - z_c the 4 ulp (8u) that are promised for a label's loss, their product one, and the sum of the
-  terms two where it is blocked and accumulated in float64: 15u together, and an ulp is at least u.
+* Loss: 15 ulp. Every term p_c (lse - z_c) is non-negative. p_c = w_c ((1 - ε) base_c + ε / C) carries
+  four roundings, lse - z_c the 4 ulp (8u) that are promised for a label's loss, their product one, and the
+  sum of the terms two where it is blocked and accumulated in float64: 15u together, and an ulp is at least u.
   Sixteen-bit storage leaves only its one rounding.
-* Gradient: 24u (P·q_c + p_c). The terms of P·q_c - p_c carry 16u (q_c: the promised 8 ulp), 4u (P) and 2u; and 4u.
-  An entry that is computed as minus the sum of the others has the errors of all of them; where that is done for
-  an entry with P·q_c + p_c ≥ P, they sum to no more.
+* Gradient: 24u (P·q_c + p_c). P·q_c carries 16u (q_c: the promised 8 ulp), 4u (P) and 2u; p_c carries 4u.
+  An entry that is computed as minus the sum of the others has the errors of all of them; where that is
+  done for an entry with P·q_c + p_c ≥ P, they sum to no more.
 """
 
 from __future__ import annotations
