@@ -33,6 +33,7 @@ struct DistributionJob {
   std::int64_t probs_step;   // elements from one row of probs to the next
   const void* class_weight;  // (C) in the computing type, or null for 1
   double smoothing;          // label smoothing, in [0, 1]
+  const double* z_weight;    // (n) or null for 1: multiplies the row's z-loss, on top of row_weight
 };
 
 // One level's kernels. Each works through rows [begin, end) and returns the sum of their weighted losses.

@@ -40,7 +40,12 @@ class DataError(ValueError):
     """
 
     def __init__(
-        self, problem: str, *, path: str | Path | None = None, column: str | None = None, row: int | None = None
+        self,
+        problem: str,
+        *,
+        path: str | Path | None = None,
+        column: str | None = None,
+        row: int | None = None,
     ) -> None:
         where = [str(path)] if path is not None else []
         if column is not None:

@@ -1,0 +1,124 @@
+// exp and log1p as straight-line code that the compiler can put in vector registers.
+// The coefficients are minimax fits, printed by tools/fit_polynomials.py with their errors.
+#pragma once
+
+#include "floats.hpp"
+
+namespace {
+
+// exp(d + delta) = mantissa · 2^n, for d <= 0 and |delta| far below 1. Relative error of the mantissa < 1 ulp.
+// d = n·ln 2 + r, |r| <= ln(2)/2; the magic number rounds to an integer by pushing the fraction out of the register.
+struct ExpFloat {
+  static constexpr float lowest = -105.0f;  // exp of it rounds to 0
+
+  static void parts(float d, float delta, float& mantissa, i32& n) {
+    const float magic = 0x1.8p23f;
+    const float shifted = d * 1.44269504088896341f + magic;
+    const float whole = shifted - magic;
+    // ln 2 in two parts: whole · high is exact for |whole| < 2^9.
+    float r = d - whole * 0x1.62e4p-1f;
+    r = r - whole * 0x1.7f7d1cp-20f;
+    float q = 0.0013950036274875775f;
+    q = q * r + 0.0083686895131750674f;
+    q = q * r + 0.041666214878639240f;
+    q = q * r + 0.16666520992696929f;
+    q = q * r + 0.50000000908462400f;
+    // delta joins the small terms: added to r it would be rounded away.
+    const float tail = q * (r * r) + delta;
+    mantissa = 1.0f + (r + tail);
+    n = bits_as<i32>(shifted) - bits_as<i32>(magic);
+  }
+
+  // The exponent is raised by 64 and brought back by a product, so that a subnormal result is rounded once. Products
+  // rather than additions to the exponent's bits: a NaN stays one.
+  static float value(float d, float delta) {
+    const bool below = d < lowest;
+    float mantissa;
+    i32 n;
+    parts(below ? lowest : d, below ? 0.0f : delta, mantissa, n);
+    return mantissa * bits_as<float>((n + 64 + 127) << 23) * 0x1p-64f;
+  }
+};
+
+struct ExpDouble {
+  static constexpr double lowest = -746.0;
+
+  static void parts(double d, double delta, double& mantissa, i64& n) {
+    const double magic = 0x1.8p52;
+    const double shifted = d * 1.44269504088896340736 + magic;
+    const double whole = shifted - magic;
+    double r = d - whole * 0x1.62e42fefap-1;
+    r = r - whole * 0x1.cf79abc9e3b3ap-40;
+    double q = 2.5117091123565709008e-8;
+    q = q * r + 2.7630008101443748123e-7;
+    q = q * r + 2.7557219036271285579e-6;
+    q = q * r + 2.4801493879108496863e-5;
+    q = q * r + 0.00019841269913870739026;
+    q = q * r + 0.0013888888942735643103;
+    q = q * r + 0.0083333333333091167934;
+    q = q * r + 0.041666666666534345015;
+    q = q * r + 0.16666666666666695406;
+    q = q * r + 0.50000000000000099824;
+    const double tail = q * (r * r) + delta;
+    mantissa = 1.0 + (r + tail);
+    n = bits_as<i64>(shifted) - bits_as<i64>(magic);
+  }
+
+  static double value(double d, double delta) {
+    const bool below = d < lowest;
+    double mantissa;
+    i64 n;
+    parts(below ? lowest : d, below ? 0.0 : delta, mantissa, n);
+    return mantissa * bits_as<double>((n + 128 + 1023) << 52) * 0x1p-128;
+  }
+};
+
+template <class A>
+struct ExpOf;
+template <>
+struct ExpOf<float> : ExpFloat {};
+template <>
+struct ExpOf<double> : ExpDouble {};
+
+// exp(z - m) for z <= m, of the exact difference: its rounding error (up to half an ulp of m) becomes delta.
+template <class A>
+inline A exp_of_difference(A z, A m) {
+  A d, delta;
+  two_sum(z, -m, d, delta);
+  return ExpOf<A>::value(d, delta);
+}
+
+// x · 2^n in two exact steps and one rounding, for |n| <= 2040.
+inline double scale_by_power(double x, i64 n) {
+  const i64 half = n >> 1;
+  return x * bits_as<double>((half + 1023) << 52) * bits_as<double>((n - half + 1023) << 52);
+}
+
+// log(1 + x) for x >= 0, error < 1 ulp. With 1 + x = 2^k · (1 + t), t in [1/sqrt 2 - 1, sqrt 2 - 1]:
+// log(1 + t) = 2 atanh(s), s = t / (2 + t), arranged so that the leading term t carries no rounding error.
+inline double log1p_nonnegative(double x) {
+  double u, rest;
+  two_sum(1.0, x, u, rest);
+  // The exponent of u / (1/sqrt 2), found on the bits, is k.
+  const i64 k = (bits_as<i64>(u) - 0x3fe6a09e667f3bcdll) >> 52;
+  const double down = bits_as<double>((1023 - k) << 52);
+  // Exact: u · 2^-k is in [0.707, 1.42), and rest · 2^-k is below an ulp of it.
+  const double t = k == 0 ? x : (u * down - 1.0) + rest * down;
+  const double s = t / (2.0 + t);
+  const double z = s * s;
+  double p = 0.1476961045430832124;
+  p = p * z + 0.15316892834680567379;
+  p = p * z + 0.18183443205583079291;
+  p = p * z + 0.222222011480713577;
+  p = p * z + 0.28571428714127883146;
+  p = p * z + 0.39999999999562130886;
+  p = p * z + 0.66666666666667072071;
+  const double half_square = 0.5 * t * t;
+  const double correction = s * (half_square + z * p);
+  const double whole = double(k);
+  const double result = whole * 0x1.62e42fefa38p-1 + (t - (half_square - (correction + whole * 0x1.ef35793c7673p-45)));
+  // inf and NaN have no exponent to take out.
+  return x < 0x1p1000 ? result : x;
+}
+
+}  // namespace

@@ -1,0 +1,3 @@
+#include "../kernels/table.hpp"
+
+CROSSENT_DEFINE_LEVEL(table_x86_v4)

@@ -1,0 +1,133 @@
+// Memory for large outputs, taken from the system in huge pages and used again.
+//
+// Filling fresh 4 KiB pages costs several times the arithmetic of a gradient. A block given back is therefore kept, a
+// few of them at most, and handed to the system with MADV_FREE: until the next use the kernel may take its pages for
+// others, so that what is kept here is not withheld from anyone.
+#include "pages.hpp"
+
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <mutex>
+#include <new>
+#include <vector>
+
+namespace nb = nanobind;
+
+namespace {
+
+constexpr std::size_t kHugePage = std::size_t(2) << 20;
+constexpr std::size_t kBlocksKept = 4;
+
+struct Block {
+  void* start;
+  std::size_t bytes;
+};
+
+class Pages {
+ public:
+  Block take(std::size_t bytes) {
+    const std::size_t rounded = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+    {
+      const std::lock_guard<std::mutex> hold(lock_);
+      for (std::size_t i = 0; i < kept_.size(); i++) {
+        if (kept_[i].bytes != rounded) continue;
+        const Block block = kept_[i];
+        kept_.erase(kept_.begin() + static_cast<std::ptrdiff_t>(i));
+        return block;
+      }
+    }
+    void* start = std::aligned_alloc(kHugePage, rounded);
+    if (start == nullptr) throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+    madvise(start, rounded, MADV_HUGEPAGE);
+#endif
+    return {start, rounded};
+  }
+
+  void give_back(Block block) {
+#ifdef MADV_FREE
+    madvise(block.start, block.bytes, MADV_FREE);
+#endif
+    Block oldest{nullptr, 0};
+    {
+      const std::lock_guard<std::mutex> hold(lock_);
+      if (kept_.size() == kBlocksKept) {
+        oldest = kept_.front();
+        kept_.erase(kept_.begin());
+      }
+      kept_.push_back(block);
+    }
+    std::free(oldest.start);
+  }
+
+  std::size_t release() {
+    std::vector<Block> freed;
+    {
+      const std::lock_guard<std::mutex> hold(lock_);
+      freed.swap(kept_);
+    }
+    std::size_t bytes = 0;
+    for (const Block& block : freed) {
+      bytes += block.bytes;
+      std::free(block.start);
+    }
+    return bytes;
+  }
+
+ private:
+  std::mutex lock_;
+  std::vector<Block> kept_;
+};
+
+Pages& pages() {
+  static Pages* const all = new Pages;  // outlives every array, at interpreter exit too
+  return *all;
+}
+
+// What a NumPy array holds on to: a writable buffer over a block, given back with the last reference.
+struct Buffer {
+  PyObject_HEAD
+  Block block;
+  Py_ssize_t length;
+};
+
+int get_buffer(PyObject* self, Py_buffer* view, int flags) {
+  auto* buffer = reinterpret_cast<Buffer*>(self);
+  return PyBuffer_FillInfo(view, self, buffer->block.start, buffer->length, 0, flags);
+}
+
+void dealloc(PyObject* self) {
+  PyTypeObject* type = Py_TYPE(self);
+  pages().give_back(reinterpret_cast<Buffer*>(self)->block);
+  type->tp_free(self);
+  Py_DECREF(type);
+}
+
+PyType_Slot slots[] = {{Py_bf_getbuffer, reinterpret_cast<void*>(get_buffer)},
+                       {Py_tp_dealloc, reinterpret_cast<void*>(dealloc)},
+                       {0, nullptr}};
+PyType_Spec spec = {"crossent._native.Pages", sizeof(Buffer), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                    slots};
+
+}  // namespace
+
+void bind_pages(nb::module_& m) {
+  static PyTypeObject* const type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
+  if (type == nullptr) throw nb::python_error();
+  m.def(
+      "take_pages",
+      [](std::size_t bytes) {
+        const Block block = pages().take(bytes);
+        auto* buffer = reinterpret_cast<Buffer*>(type->tp_alloc(type, 0));
+        if (buffer == nullptr) {
+          pages().give_back(block);
+          throw nb::python_error();
+        }
+        buffer->block = block;
+        buffer->length = static_cast<Py_ssize_t>(bytes);
+        return nb::steal<nb::object>(reinterpret_cast<PyObject*>(buffer));
+      },
+      nb::arg("bytes"));
+  m.def("release_pages", [] { return pages().release(); });
+}
