@@ -36,9 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    return (
-        f"seed: {SEED} (CROSSENT_TEST_SEED={SEED} repeats this run, CROSSENT_TEST_SEED=random draws another)"
-    )
+    return f"seed: {SEED} (CROSSENT_TEST_SEED={SEED} repeats this run, CROSSENT_TEST_SEED=random draws another)"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 
 Extended = np.longdouble
 if np.finfo(Extended).nmant < 63:
-    raise RuntimeError(
-        "the oracle needs extended precision, and numpy.longdouble is plain float64 on this platform"
-    )
+    raise RuntimeError("the oracle needs extended precision, and numpy.longdouble is plain float64 on this platform")
 
 DIGITS = 60
 

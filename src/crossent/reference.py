@@ -130,6 +130,8 @@ def _truth(
         row_weight = s
     p = class_weight * ((1.0 - label_smoothing) * base + label_smoothing / classes)
     p = np.where(kept[..., None], s[..., None] * p, 0.0)
+    # A row of weight 0 takes no part either: not even its NaN does.
+    kept = kept & ((row_weight > 0.0) | p.any(axis=-1))
     return _Truth(p, row_weight, kept, float(row_weight.sum()))
 
 

@@ -48,9 +48,7 @@ def test_extended_precision_agrees_with_60_digits_on_distributions(classes, rng)
             loss, grad = mpmath_row(z[row], p[row].tolist())
             assert abs(exact.loss[row] - to_extended([loss])[0]) <= AGREEMENT * abs(exact.loss[row]) + 1e-50
             # Near q = p the difference is small against its terms: the error is measured on their scale.
-            assert np.all(
-                np.abs(exact.grad[row] - to_extended(grad)) <= AGREEMENT * max(p[row].sum(), 1e-300)
-            )
+            assert np.all(np.abs(exact.grad[row] - to_extended(grad)) <= AGREEMENT * max(p[row].sum(), 1e-300))
 
 
 def test_a_long_row_agrees_with_60_digits(rng):

@@ -108,6 +108,4 @@ def test_probabilities_take_the_options_of_logits(rng):
         from_logits = crossent.cross_entropy(np.log(q), label, reduction=reduction, **options)
         np.testing.assert_allclose(from_probs, from_logits, rtol=1e-13)
     by_two = crossent.cross_entropy_from_probs(q, label, normalizer=2.0)
-    assert by_two == pytest.approx(
-        crossent.cross_entropy_from_probs(q, label, reduction="sum") / 2, rel=1e-15
-    )
+    assert by_two == pytest.approx(crossent.cross_entropy_from_probs(q, label, reduction="sum") / 2, rel=1e-15)

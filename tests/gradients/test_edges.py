@@ -88,9 +88,7 @@ def test_an_ignored_row_is_zero_whatever_its_logits(level, value, reduction, smo
     z = rng.standard_normal((4, 5))
     z[1] = value
     y = np.array([0, -100, 3, 4])
-    loss, grad = crossent.cross_entropy_and_grad(
-        z, y, reduction=reduction, label_smoothing=smoothing, z_loss=0.1
-    )
+    loss, grad = crossent.cross_entropy_and_grad(z, y, reduction=reduction, label_smoothing=smoothing, z_loss=0.1)
     assert np.isfinite(loss).all()
     assert np.array_equal(grad[1], np.zeros(5))
     if reduction == "none":

@@ -29,7 +29,7 @@ def combinations():
                 }
                 names = [truth, *(name for name, chosen in on.items() if chosen), reduction]
                 name = "-".join(names + (["normalizer"] if normalizer else []))
-                yield pytest.param(truth, on, reduction, normalizer, id=name)
+                yield pytest.param((truth, on, reduction, normalizer), id=name)
 
 
 @pytest.fixture
@@ -143,10 +143,7 @@ def test_the_second_derivative_is_the_fisher_matrix():
     z, p = np.array([0.3, -1.2, 0.8]), np.array([0.2, 0.5, 0.8])
     q, step = reference.softmax(z), 1e-5
     hessian = [
-        (
-            crossent.cross_entropy_and_grad(z + step * e, p).grad
-            - crossent.cross_entropy_and_grad(z - step * e, p).grad
-        )
+        (crossent.cross_entropy_and_grad(z + step * e, p).grad - crossent.cross_entropy_and_grad(z - step * e, p).grad)
         / (2 * step)
         for e in np.eye(3)
     ]
