@@ -65,8 +65,9 @@ def _row_sum(grad: NDArray[Any], small: NDArray[np.bool_], dtype: Any) -> float:
     least = float(ulp(np.longdouble(0), dtype))
     for row, small_entries in zip(grad.astype(np.float64), small.sum(axis=1), strict=True):
         total = abs(math.fsum(row)) if np.isfinite(row).all() else math.inf
-        # Each entry below the normal range is off by half the smallest number, however well it is computed.
-        excess = total - 0.5 * least * float(small_entries)
+        # Below the normal range rounding is absolute: an entry e_c · factor, e_c ≤ 1, may be off by half the
+        # smallest number for the factor and half for itself.
+        excess = total - least * float(small_entries)
         if excess > 0.0:
             worst = max(worst, excess / float(ulp(np.longdouble(np.abs(row).max()), dtype)))
     return worst

@@ -15,9 +15,9 @@ SAME_SIGN_ULP = 8.0
 
 
 def distributions(rng, rows, classes, dtype):
-    p = rng.dirichlet(np.full(classes, 0.3), rows).astype(dtype)
+    p = np.maximum(rng.dirichlet(np.full(classes, 0.3), rows), 1e-12)
     p[0, 0] = 0.0
-    return p
+    return (p / p.sum(axis=1, keepdims=True)).astype(dtype)
 
 
 def exactly(terms):
@@ -33,7 +33,7 @@ def mp(x):
 @pytest.mark.parametrize("classes", [2, 5, 200])
 def test_cross_entropy_from_probabilities(dtype, classes, rng):
     q = distributions(rng, 5, classes, dtype)
-    p = np.where(q > 0, distributions(rng, 5, classes, dtype), 0).astype(dtype)
+    p = distributions(rng, 5, classes, dtype)
     loss = crossent.cross_entropy_from_probs(q, p, reduction="none")
     assert loss.dtype == dtype
     for row in range(5):
@@ -60,7 +60,7 @@ def test_entropy(dtype, classes, rng):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_kl_divergence(dtype, rng):
     q = distributions(rng, 5, 20, dtype)
-    p = np.where(q > 0, distributions(rng, 5, 20, dtype), 0).astype(dtype)
+    p = distributions(rng, 5, 20, dtype)
     divergence = crossent.kl_divergence(p, q)
     for row in range(5):
         terms = [(mp(a), mp(b)) for a, b in zip(p[row], q[row]) if a > 0]
@@ -88,7 +88,7 @@ def test_zero_truth_on_a_zero_prediction_adds_nothing():
 
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_the_class_axis_may_be_any(axis, rng):
-    p, q = (np.moveaxis(distributions(rng, 6, 4, np.float64) + 0.01, -1, axis) for _ in range(2))
+    p, q = (np.moveaxis(distributions(rng, 6, 4, np.float64), -1, axis) for _ in range(2))
     rows = [np.moveaxis(x, axis, -1) for x in (p, q)]
     assert np.array_equal(crossent.entropy(p, axis=axis), crossent.entropy(rows[0]))
     assert np.array_equal(crossent.kl_divergence(p, q, axis=axis), crossent.kl_divergence(*rows))
