@@ -101,6 +101,14 @@ def to_extended(values: Any) -> NDArray[Any]:
     return np.array([Extended(mpmath.nstr(value, 30)) for value in values], dtype=Extended)
 
 
+def disagreement(got: Any, digits: Any) -> float:
+    """Return the largest relative difference of extended precision from 60 digits; 60 digits of 0 are below 1e-55."""
+    got, digits = np.atleast_1d(got), to_extended(digits)
+    same = (got == digits) | ((got == 0) & (np.abs(digits) < 1e-55))
+    with np.errstate(all="ignore"):
+        return float(np.where(same, 0, np.abs(got - digits) / np.abs(digits)).max(initial=0.0))
+
+
 def ulp(exact: NDArray[Any], dtype: Any) -> NDArray[Any]:
     """The spacing of the dtype's numbers at the exact value; below the normal range, the smallest number."""
     info = ml_dtypes.finfo(dtype)
