@@ -129,8 +129,10 @@ class Judged:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
                 errors = measure(*program(family.logits, family.label), family.label, exact)
-            for table, key in ((self.by_family, (dtype, family.name)), (self.by_classes, (dtype, classes))):
-                worst = table.setdefault(key, {})  # type: ignore[call-overload]
+            for worst in (
+                self.by_family.setdefault((dtype, family.name), {}),
+                self.by_classes.setdefault((dtype, classes), {}),
+            ):
                 worst[name] = worst.get(name, Errors()) | errors
 
     def total(self, dtype: Any, name: str) -> Errors:
@@ -203,9 +205,8 @@ def main() -> int:
     found = programs(console)
     judged = judge(found, quick=arguments.quick, seed=arguments.seed)
     console.print("Each cell: worst error in ulp of loss/target entry/other entries where the exact value is normal;")
-    console.print(
-        "Zn: n losses and target entries that are 0 though the dtype holds the exact value; inf: NaN or inf.\n"
-    )
+    console.print("Zn: n losses and target entries that are 0 though the dtype holds their exact value.")
+    console.print("inf: a NaN, or an infinity where the exact value is finite.\n")
     for dtype in DTYPES:
         by_family = {name: errors for (of, name), errors in judged.by_family.items() if of == dtype}
         by_classes = {f"{classes:,}": errors for (of, classes), errors in judged.by_classes.items() if of == dtype}
