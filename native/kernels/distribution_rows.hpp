@@ -24,7 +24,7 @@ struct Truth {
 
   // p of the classes [start, start + count), 0 in the padding; class `left_out` (negative: none) as 0.
   const A* block(i64 row, i64 start, int count, i64 left_out) {
-    for (int j = count; j < padded(count); j++) values[j] = 0;
+    for (int j = count; j < count + kPad && j < kBlock; j++) values[j] = 0;
     if (job.probs != nullptr) {
       const i64 at = row * job.probs_step + start;
       if (job.probs_wide) {
@@ -81,7 +81,8 @@ struct DistributionRows {
   const crossent::DistributionJob& job;
   const crossent::LabelJob& rows;
   A* scratch;
-  BlockBuffers<S> buffers;
+  alignas(64) A values[kBlock];
+  alignas(64) A results[kBlock];
   Truth<S> truth;
 
   DistributionRows(const crossent::DistributionJob& job, void* scratch)
@@ -99,21 +100,25 @@ struct DistributionRows {
   double row(i64 i) {
     const Stored* z = logits(i);
     const i64 classes = rows.classes;
-    const A m = row_max<S>(z, classes, -1, buffers);
+    TopTwo<A> top;
+    for_blocks<S>(z, classes, values,
+                  [&](i64, const A* block, int count, bool is_tail) { top.take(block, is_tail ? kPad : count); });
+    const A m = top.rival_of(__builtin_nanf(""));
     const i64 leader = index_of(z, classes, m);
     A* const e = rows.grad == nullptr ? nullptr : narrow ? scratch : reinterpret_cast<A*>(grad(i));
 
-    ExactishSum<double> sum, dot, mass_of_others;
-    for (i64 start = 0; start < classes; start += kBlock) {
-      const int count = int(smaller<i64>(kBlock, classes - start));
+    LaneSum<A> sum;
+    ExactishSum<double> dot, mass_of_others;
+    for_blocks<S>(z, classes, values, [&](i64 start, const A* block, int count, bool is_tail) {
+      const int all = is_tail ? kPad : count;
       const A* p = truth.block(i, start, count, leader);
-      const A* values = block_values<S>(z + start, count, leader - start, -A(kInf), buffers.values);
-      add_terms(p, values, padded(count), m, dot, mass_of_others);
-      block_exp(values, padded(count), m, buffers.results);
-      add_block(buffers.results, padded(count), sum);
+      add_terms(p, block, all, m, dot, mass_of_others);
+      block_exp(block, all, m, results);
+      if (leader >= start && leader < start + count) results[leader - start] = 0;
+      sum.add(results, all);
       if (e != nullptr)
-        for (int j = 0; j < count; j++) e[start + j] = buffers.results[j];
-    }
+        for (int j = 0; j < count; j++) e[start + j] = results[j];
+    });
     const double leader_mass = double(truth.block(i, leader, 1, -1)[0]);
     const double others = mass_of_others.value();
     const double mass = others + leader_mass;
@@ -139,8 +144,8 @@ struct DistributionRows {
       const int count = int(smaller<i64>(kBlock, rows.classes - start));
       const A* p = truth.block(i, start, count, leader);
 #pragma omp simd
-      for (int j = 0; j < count; j++) buffers.results[j] = e[start + j] * factor - weight * p[j];
-      for (int j = 0; j < count; j++) g[start + j] = S::store(buffers.results[j]);
+      for (int j = 0; j < count; j++) results[j] = e[start + j] * factor - weight * p[j];
+      for (int j = 0; j < count; j++) g[start + j] = S::store(results[j]);
     }
   }
 

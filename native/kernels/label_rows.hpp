@@ -23,8 +23,10 @@ struct LabelRows {
 
   const crossent::LabelJob& job;
   A* scratch;
-  BlockBuffers<S> buffers;
+  alignas(64) A values[kBlock];
+  alignas(64) A results[kBlock];
   LabelScalars scalars;
+  bool raised[kTile];  // the row's exponentials are 2^64 times what they should be
 
   LabelRows(const crossent::LabelJob& job, void* scratch) : job(job), scratch(static_cast<A*>(scratch)) {}
 
@@ -39,20 +41,32 @@ struct LabelRows {
       return grad(row);
   }
 
+  // Whether exponentials need no guards; see block_exp_raised.
+  bool plain(A m, double weight) const {
+    if constexpr (sizeof(A) == 8)
+      return false;
+    else
+      return absolute(m) <= 0x1p24 && absolute(weight * job.scale) <= 1 && job.z_loss == 0;
+  }
+
   // exp(z_c - m) for the classes but the label, stored if `e` is given. Returns their sum.
-  double exponentiate(const Stored* z, i64 label, A m, A* e) {
-    ExactishSum<double> sum;
-    for (i64 start = 0; start < job.classes; start += kBlock) {
-      const int count = int(smaller<i64>(kBlock, job.classes - start));
-      const A* block = block_values<S>(z + start, count, label - start, -A(kInf), buffers.values);
-      const bool direct = e != nullptr && count % kPad == 0;
-      A* out = direct ? e + start : buffers.results;
-      block_exp(block, padded(count), m, out);
-      add_block(out, padded(count), sum);
-      if (e != nullptr && !direct)
+  double exponentiate(const Stored* z, i64 label, A m, A* e, bool guarded) {
+    LaneSum<A> sum;
+    for_blocks<S>(z, job.classes, values, [&](i64 start, const A* block, int count, bool is_tail) {
+      const int all = is_tail ? kPad : count;
+      A* out = e != nullptr && !is_tail ? e + start : results;
+      if constexpr (sizeof(A) == 4) {
+        guarded ? block_exp(block, all, m, out) : block_exp_raised(block, all, m, m - 120.0f, out);
+      } else {
+        block_exp(block, all, m, out);
+      }
+      // The label's own exponential may be anything, inf and NaN too: it is replaced before anyone looks at it.
+      if (label >= start && label < start + count) out[label - start] = 0;
+      sum.add(out, all);
+      if (e != nullptr && is_tail)
         for (int j = 0; j < count; j++) e[start + j] = out[j];
-    }
-    return sum.value();
+    });
+    return guarded ? sum.value() : sum.value() * ExpOf<A>::lower;
   }
 
   // A rival at +inf: the limit is a prediction that is 1 there, and no prediction at all for several of them.
@@ -72,50 +86,63 @@ struct LabelRows {
     const Stored* z = logits(row);
     const i64 label = job.label[row];
     const A target = S::load(z[label]);
-    const A largest = row_max<S>(z, job.classes, label, buffers);
+    TopTwo<A> top;
+    for_blocks<S>(z, job.classes, values,
+                  [&](i64, const A* block, int count, bool is_tail) { top.take(block, is_tail ? kPad : count); });
+    const A largest = top.rival_of(target);
     A* e = job.grad != nullptr ? exponentials(row, slot) : nullptr;
     A d, rest;
     two_sum(largest, -target, d, rest);
+    const double weight = job.row_weight != nullptr ? job.row_weight[row] : 1.0;
+    raised[slot] = false;
+    scalars.weight[slot] = weight;
     scalars.target_logit[slot] = target;
     scalars.rival[slot] = largest;
+    scalars.difference[slot] = sizeof(A) == 4 ? double(largest) - double(target) : double(d);
+    scalars.rival_rest[slot] = sizeof(A) == 4 || !(absolute(d) < __builtin_inf()) ? 0.0 : double(rest);
     if (largest == A(kInf)) {
       scalars.sum[slot] = exponentiate_infinite(z, label, e);
-      d = target == largest ? __builtin_nan("") : largest;
-      rest = 0;
-    } else {
-      // With every rival at -inf any finite m gives exponentials of 0.
-      scalars.sum[slot] = exponentiate(z, label, largest == -A(kInf) ? A(0) : largest, e);
+      return;
     }
-    scalars.difference[slot] = sizeof(A) == 4 ? double(largest) - double(target) : double(d);
-    if (largest == A(kInf)) scalars.difference[slot] = d;
-    scalars.rival_rest[slot] = sizeof(A) == 4 || !(absolute(d) < __builtin_inf()) ? 0.0 : double(rest);
-    scalars.weight[slot] = job.row_weight != nullptr ? job.row_weight[row] : 1.0;
+    raised[slot] = plain(largest, weight);
+    // With every rival at -inf any finite m gives exponentials of 0.
+    scalars.sum[slot] = exponentiate(z, label, largest == -A(kInf) ? A(0) : largest, e, !raised[slot]);
   }
 
   // e_c · factor into the gradient; the entry at the label is minus the sum of the others as they were rounded, so that
   // a row sums to zero. In the subnormal range their rounding is no longer relative: there it has its own formula.
   void scale(i64 row, int slot) {
     Stored* g = grad(row);
-    const A* e = exponentials(row, slot);
-    const A factor = A(scalars.others_factor[slot]);
-    ExactishSum<double> sum;
-    for (i64 start = 0; start < job.classes; start += kBlock) {
-      const int count = int(smaller<i64>(kBlock, job.classes - start));
+    A* e = exponentials(row, slot);
+    // Lowered by 2^64 the factor may be too small a float: then the exponentials are lowered first.
+    const double exact = scalars.others_factor[slot];
+    const bool lower_first = raised[slot] && absolute(exact) < 0x1p-60;
+    if (lower_first)
+      for (i64 c = 0; c < job.classes; c++) e[c] *= ExpOf<A>::lower;
+    const A factor = A(raised[slot] && !lower_first ? exact * ExpOf<A>::lower : exact);
+    LaneSum<A> sum;
+    const i64 body = body_of(job.classes);
+    for (i64 start = 0; start < body; start += kBlock) {
+      const int count = int(smaller<i64>(kBlock, body - start));
+      A* out = narrow ? results : reinterpret_cast<A*>(g) + start;
+#pragma omp simd
+      for (int j = 0; j < count; j++) out[j] = e[start + j] * factor;
+      sum.add(out, count);
       if constexpr (narrow) {
 #pragma omp simd
-        for (int j = 0; j < count; j++) buffers.results[j] = e[start + j] * factor;
-        for (int j = 0; j < count; j++) g[start + j] = S::store(buffers.results[j]);
-        add_block(buffers.results, count, sum);
-      } else {
-#pragma omp simd
-        for (int j = 0; j < count; j++) g[start + j] = e[start + j] * factor;
-        add_block(g + start, count, sum);
+        for (int j = 0; j < count; j++) g[start + j] = S::store(out[j]);
       }
+    }
+    double rest = 0;
+    for (i64 c = body; c < job.classes; c++) {
+      const A entry = e[c] * factor;
+      rest += double(entry);
+      g[c] = S::store(entry);
     }
     const double tiny = sizeof(A) == 4 ? 0x1p-100 : 0x1p-960;
     const double direct = scalars.target_grad[slot];
     const bool summed = job.z_loss == 0 && absolute(direct) > tiny;
-    g[job.label[row]] = S::store(A(summed ? -sum.value() : direct + scalars.target_z[slot]));
+    g[job.label[row]] = S::store(A(summed ? -(sum.value() + rest) : direct + scalars.target_z[slot]));
   }
 
   void clear(i64 row) {
