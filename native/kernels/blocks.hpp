@@ -133,10 +133,44 @@ struct LaneSum<double> {
   }
 };
 
-// The tail of a row, loaded into the computing type and padded.
+// Asks for memory that is needed soon: rows often begin a page, where the hardware's own prefetching has to start anew.
+template <class T>
+inline void ask_for(const T* x, int count) {
+  const char* bytes = reinterpret_cast<const char*>(x);
+  for (int at = 0; at < count * int(sizeof(T)); at += 64) __builtin_prefetch(bytes + at);
+}
+
+// The classes after the body, in the last of kPad lanes; the `skip` lanes before them hold `fill`. Where the row is long
+// enough the lanes are the row's last ones, loaded as they lie: copying them one by one would stall the next vector load.
 template <class S>
-inline void load_tail(const typename S::Stored* z, int count, typename S::Compute fill, typename S::Compute* tail) {
-  for (int j = 0; j < kPad; j++) tail[j] = j < count ? S::load(z[j]) : fill;
+inline void load_tail(const typename S::Stored* z, i64 classes, int skip, typename S::Compute fill,
+                      typename S::Compute* tail) {
+  using A = typename S::Compute;
+  if (classes >= kPad) {
+    const auto* last = z + (classes - kPad);
+#pragma omp simd
+    for (int j = 0; j < kPad; j++) {
+      const A value = S::load(last[j]);
+      tail[j] = j >= skip ? value : fill;
+    }
+  } else {
+    for (int j = 0; j < kPad; j++) tail[j] = j >= skip ? S::load(z[j - skip]) : fill;
+  }
+}
+
+// Writes the lanes from `skip` on back to the end of a row.
+template <class A>
+inline void store_tail(const A* tail, i64 classes, int skip, A* row) {
+  if (classes >= kPad) {
+    A* last = row + (classes - kPad);
+#pragma omp simd
+    for (int j = 0; j < kPad; j++) {
+      const A before = last[j];
+      last[j] = j >= skip ? tail[j] : before;
+    }
+  } else {
+    for (int j = skip; j < kPad; j++) row[j - skip] = tail[j];
+  }
 }
 
 // `count` values in the computing type: where they lie if they are in it, else converted to the buffer.
@@ -152,17 +186,21 @@ inline const typename S::Compute* in_compute(const typename S::Stored* z, int co
   }
 }
 
-// Calls visit(start, values, count, is_tail) for the blocks of a row's logits.
+// Calls visit(start, values, lanes, skip) for the blocks of a row: lane j >= skip holds class start + j, the lanes before
+// it are padding. Blocks of the body have no padding; the tail, where there is one, has kPad lanes and may start before
+// the row does.
 template <class S, class Visit>
 inline void for_blocks(const typename S::Stored* z, i64 classes, typename S::Compute* buffer, Visit visit) {
+  using A = typename S::Compute;
   const i64 body = body_of(classes);
   for (i64 start = 0; start < body; start += kBlock) {
-    const int count = int(smaller<i64>(kBlock, body - start));
-    visit(start, in_compute<S>(z + start, count, buffer), count, false);
+    const int lanes = int(smaller<i64>(kBlock, body - start));
+    visit(start, in_compute<S>(z + start, lanes, buffer), lanes, 0);
   }
   if (body < classes) {
-    load_tail<S>(z + body, int(classes - body), -typename S::Compute(kInf), buffer);
-    visit(body, static_cast<const typename S::Compute*>(buffer), int(classes - body), true);
+    const int skip = kPad - int(classes - body);
+    load_tail<S>(z, classes, skip, -A(kInf), buffer);
+    visit(classes - kPad, static_cast<const A*>(buffer), kPad, skip);
   }
 }
 

@@ -22,33 +22,33 @@ struct Truth {
 
   explicit Truth(const crossent::DistributionJob& job) : job(job) {}
 
-  // p of the classes [start, start + count), 0 in the padding; class `left_out` (negative: none) as 0.
-  const A* block(i64 row, i64 start, int count, i64 left_out) {
-    for (int j = count; j < count + kPad && j < kBlock; j++) values[j] = 0;
+  // p of the classes start + j for the lanes from `skip` on, 0 before; class `left_out` (negative: none) as 0.
+  const A* block(i64 row, i64 start, int lanes, int skip, i64 left_out) {
+    for (int j = 0; j < skip; j++) values[j] = 0;
     if (job.probs != nullptr) {
       const i64 at = row * job.probs_step + start;
       if (job.probs_wide) {
         const A* p = static_cast<const A*>(job.probs) + at;
-        for (int j = 0; j < count; j++) values[j] = p[j];
+        for (int j = skip; j < lanes; j++) values[j] = p[j];
       } else {
         const Stored* p = static_cast<const Stored*>(job.probs) + at;
-        for (int j = 0; j < count; j++) values[j] = S::load(p[j]);
+        for (int j = skip; j < lanes; j++) values[j] = S::load(p[j]);
       }
     } else {
-      for (int j = 0; j < count; j++) values[j] = 0;
+      for (int j = skip; j < lanes; j++) values[j] = 0;
       const i64 label = job.rows.label[row] - start;
-      if (label >= 0 && label < count) values[label] = 1;
+      if (label >= skip && label < lanes) values[label] = 1;
     }
     if (job.smoothing != 0) {
       const A keep = A(1.0 - job.smoothing), spread = A(job.smoothing / double(job.rows.classes));
 #pragma omp simd
-      for (int j = 0; j < count; j++) values[j] = values[j] * keep + spread;
+      for (int j = skip; j < lanes; j++) values[j] = values[j] * keep + spread;
     }
     if (job.class_weight != nullptr) {
       const A* w = static_cast<const A*>(job.class_weight) + start;
-      for (int j = 0; j < count; j++) values[j] *= w[j];
+      for (int j = skip; j < lanes; j++) values[j] *= w[j];
     }
-    if (left_out >= start && left_out < start + count) values[left_out - start] = 0;
+    if (left_out >= start + skip && left_out < start + lanes) values[left_out - start] = 0;
     return values;
   }
 };
@@ -102,24 +102,23 @@ struct DistributionRows {
     const i64 classes = rows.classes;
     TopTwo<A> top;
     for_blocks<S>(z, classes, values,
-                  [&](i64, const A* block, int count, bool is_tail) { top.take(block, is_tail ? kPad : count); });
+                  [&](i64, const A* block, int lanes, int) { top.take(block, lanes); });
     const A m = top.rival_of(__builtin_nanf(""));
     const i64 leader = index_of(z, classes, m);
     A* const e = rows.grad == nullptr ? nullptr : narrow ? scratch : reinterpret_cast<A*>(grad(i));
 
     LaneSum<A> sum;
     ExactishSum<double> dot, mass_of_others;
-    for_blocks<S>(z, classes, values, [&](i64 start, const A* block, int count, bool is_tail) {
-      const int all = is_tail ? kPad : count;
-      const A* p = truth.block(i, start, count, leader);
-      add_terms(p, block, all, m, dot, mass_of_others);
-      block_exp(block, all, m, results);
-      if (leader >= start && leader < start + count) results[leader - start] = 0;
-      sum.add(results, all);
+    for_blocks<S>(z, classes, values, [&](i64 start, const A* block, int lanes, int skip) {
+      const A* p = truth.block(i, start, lanes, skip, leader);
+      add_terms(p, block, lanes, m, dot, mass_of_others);
+      block_exp(block, lanes, m, results);
+      if (leader >= start + skip && leader < start + lanes) results[leader - start] = 0;
+      sum.add(results, lanes);
       if (e != nullptr)
-        for (int j = 0; j < count; j++) e[start + j] = results[j];
+        for (int j = skip; j < lanes; j++) e[start + j] = results[j];
     });
-    const double leader_mass = double(truth.block(i, leader, 1, -1)[0]);
+    const double leader_mass = double(truth.block(i, leader, 1, 0, -1)[0]);
     const double others = mass_of_others.value();
     const double mass = others + leader_mass;
     const double s = m > -A(kInf) ? sum.value() : __builtin_nan("");
@@ -142,7 +141,7 @@ struct DistributionRows {
     Stored* g = grad(i);
     for (i64 start = 0; start < rows.classes; start += kBlock) {
       const int count = int(smaller<i64>(kBlock, rows.classes - start));
-      const A* p = truth.block(i, start, count, leader);
+      const A* p = truth.block(i, start, count, 0, leader);
 #pragma omp simd
       for (int j = 0; j < count; j++) results[j] = e[start + j] * factor - weight * p[j];
       for (int j = 0; j < count; j++) g[start + j] = S::store(results[j]);

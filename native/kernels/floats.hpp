@@ -67,6 +67,18 @@ struct Float32 {
   static float store(float x) { return x; }
 };
 
+// The storage type that holds the computing type itself.
+template <class A>
+struct ComputedAs;
+template <>
+struct ComputedAs<float> {
+  using Type = Float32;
+};
+template <>
+struct ComputedAs<double> {
+  using Type = Float64;
+};
+
 struct BFloat16 {
   using Stored = std::uint16_t;
   using Compute = float;

@@ -20,6 +20,7 @@ struct LabelRows {
   using Stored = typename S::Stored;
   using A = typename S::Compute;
   static constexpr bool narrow = sizeof(Stored) < sizeof(A);
+  using Computed = typename ComputedAs<A>::Type;
 
   const crossent::LabelJob& job;
   A* scratch;
@@ -28,7 +29,16 @@ struct LabelRows {
   LabelScalars scalars;
   bool raised[kTile];  // the row's exponentials are 2^64 times what they should be
 
-  LabelRows(const crossent::LabelJob& job, void* scratch) : job(job), scratch(static_cast<A*>(scratch)) {}
+  i64 ahead;  // how many rows ahead memory is asked for
+
+  LabelRows(const crossent::LabelJob& job, void* scratch)
+      : job(job), scratch(static_cast<A*>(scratch)), ahead(rows_ahead(job.classes)) {}
+
+  // Some 4 KiB; a long row is fetched well by the hardware, and another one would push it out of the cache.
+  static i64 rows_ahead(i64 classes) {
+    const i64 bytes = classes * i64(sizeof(Stored));
+    return bytes > 65536 ? 0 : 1 + 4096 / bytes;
+  }
 
   const Stored* logits(i64 row) const { return static_cast<const Stored*>(job.logits) + row * job.logits_step; }
   Stored* grad(i64 row) const { return static_cast<Stored*>(job.grad) + row * job.grad_step; }
@@ -52,19 +62,18 @@ struct LabelRows {
   // exp(z_c - m) for the classes but the label, stored if `e` is given. Returns their sum.
   double exponentiate(const Stored* z, i64 label, A m, A* e, bool guarded) {
     LaneSum<A> sum;
-    for_blocks<S>(z, job.classes, values, [&](i64 start, const A* block, int count, bool is_tail) {
-      const int all = is_tail ? kPad : count;
-      A* out = e != nullptr && !is_tail ? e + start : results;
+    for_blocks<S>(z, job.classes, values, [&](i64 start, const A* block, int lanes, int skip) {
+      A* out = e != nullptr && skip == 0 ? e + start : results;
       if constexpr (sizeof(A) == 4) {
-        guarded ? block_exp(block, all, m, out) : block_exp_raised(block, all, m, m - 120.0f, out);
+        guarded ? block_exp(block, lanes, m, out) : block_exp_raised(block, lanes, m, m - 120.0f, out);
       } else {
-        block_exp(block, all, m, out);
+        block_exp(block, lanes, m, out);
       }
       // The label's own exponential may be anything, inf and NaN too: it is replaced before anyone looks at it.
-      if (label >= start && label < start + count) out[label - start] = 0;
-      sum.add(out, all);
-      if (e != nullptr && is_tail)
-        for (int j = 0; j < count; j++) e[start + j] = out[j];
+      if (label >= start + skip && label < start + lanes) out[label - start] = 0;
+      sum.add(out, lanes);
+      if (ahead > 0) ask_for(z + ahead * job.logits_step + start, lanes);
+      if (e != nullptr && skip > 0) store_tail(results, job.classes, skip, e);
     });
     return guarded ? sum.value() : sum.value() * ExpOf<A>::lower;
   }
@@ -88,7 +97,7 @@ struct LabelRows {
     const A target = S::load(z[label]);
     TopTwo<A> top;
     for_blocks<S>(z, job.classes, values,
-                  [&](i64, const A* block, int count, bool is_tail) { top.take(block, is_tail ? kPad : count); });
+                  [&](i64, const A* block, int lanes, int) { top.take(block, lanes); });
     const A largest = top.rival_of(target);
     A* e = job.grad != nullptr ? exponentials(row, slot) : nullptr;
     A d, rest;
@@ -133,16 +142,22 @@ struct LabelRows {
         for (int j = 0; j < count; j++) g[start + j] = S::store(out[j]);
       }
     }
-    double rest = 0;
-    for (i64 c = body; c < job.classes; c++) {
-      const A entry = e[c] * factor;
-      rest += double(entry);
-      g[c] = S::store(entry);
+    if (body < job.classes) {
+      const int skip = kPad - int(job.classes - body);
+      load_tail<Computed>(e, job.classes, skip, A(0), results);
+#pragma omp simd
+      for (int j = 0; j < kPad; j++) results[j] *= factor;
+      sum.add(results, kPad);
+      if constexpr (narrow) {
+        for (int j = skip; j < kPad; j++) g[job.classes - kPad + j] = S::store(results[j]);
+      } else {
+        store_tail(results, job.classes, skip, reinterpret_cast<A*>(g));
+      }
     }
     const double tiny = sizeof(A) == 4 ? 0x1p-100 : 0x1p-960;
     const double direct = scalars.target_grad[slot];
     const bool summed = job.z_loss == 0 && absolute(direct) > tiny;
-    g[job.label[row]] = S::store(A(summed ? -(sum.value() + rest) : direct + scalars.target_z[slot]));
+    g[job.label[row]] = S::store(A(summed ? -sum.value() : direct + scalars.target_z[slot]));
   }
 
   void clear(i64 row) {
