@@ -76,14 +76,14 @@ inline void block_exp_raised(const float* z, int count, float m, float floor, fl
   }
 }
 
-// Sums of non-negative terms. Floats: four at a time in float, whose rounding is that of a small part of the sum, then
-// in double. Doubles: compensated, lane by lane.
-template <class A>
+// Sums of non-negative terms, lane by lane: floats in double, doubles compensated. `exact` is what the sum of a
+// gradient's entries needs, to be the entry of the label; of exponentials four floats are added first, which rounds by
+// an ulp.
+template <class A, bool exact>
 struct LaneSum;
 
-template <>
-struct LaneSum<float> {
-  static constexpr int kFour = 4 * kPad;
+template <bool exact>
+struct LaneSum<float, exact> {
   alignas(64) double sum[kPad] = {};
 
   void add(const float* x, int count) {
@@ -91,11 +91,12 @@ struct LaneSum<float> {
     alignas(64) double s[kPad];
     for (int j = 0; j < kPad; j++) s[j] = sum[j];
     int start = 0;
-    for (; start + kFour <= count; start += kFour)
+    for (; start + 4 * kPad <= count; start += 4 * kPad)
 #pragma omp simd
       for (int j = 0; j < kPad; j++) {
         const float* at = x + start + j;
-        s[j] += double((at[0] + at[kPad]) + (at[2 * kPad] + at[3 * kPad]));
+        const float a = at[0], b = at[kPad], c = at[2 * kPad], d = at[3 * kPad];
+        s[j] += exact ? (double(a) + double(b)) + (double(c) + double(d)) : double((a + b) + (c + d));
       }
     for (; start < count; start += kPad)
 #pragma omp simd
@@ -111,8 +112,8 @@ struct LaneSum<float> {
   }
 };
 
-template <>
-struct LaneSum<double> {
+template <bool exact>
+struct LaneSum<double, exact> {
   alignas(64) double sum[kPad] = {}, rest[kPad] = {};
 
   void add(const double* x, int count) {

@@ -54,23 +54,24 @@ struct Truth {
 };
 
 // Σ p (m - z) over p > 0, and Σ p. A class with p = 0 contributes nothing, even at z = -inf.
-template <class A>
-inline void add_terms(const A* p, const A* z, int count, A m, ExactishSum<double>& dot, ExactishSum<double>& mass) {
-  for (int start = 0; start < count; start += 64) {
-    const int stop = count - start < 64 ? count : start + 64;
-    double terms = 0, sum = 0;
-#pragma omp simd reduction(+ : terms, sum)
-    for (int j = start; j < stop; j++) {
+struct TruthSums {
+  LaneSum<double, true> dot, mass;
+  alignas(64) double terms[kBlock], masses[kBlock];
+
+  template <class A>
+  void add(const A* p, const A* z, int count, A m) {
+#pragma omp simd
+    for (int j = 0; j < count; j++) {
       double d, rest;
       two_sum(double(m), -double(z[j]), d, rest);
       d = absolute(d) < __builtin_inf() ? d + rest : d;
-      terms += p[j] > 0 ? double(p[j]) * d : 0.0;
-      sum += double(p[j]);
+      terms[j] = p[j] > 0 ? double(p[j]) * d : 0.0;
+      masses[j] = double(p[j]);
     }
-    dot.add(terms);
-    mass.add(sum);
+    dot.add(terms, count);
+    mass.add(masses, count);
   }
-}
+};
 
 template <class S>
 struct DistributionRows {
@@ -108,11 +109,11 @@ struct DistributionRows {
     const i64 leader = index_of(z, classes, m);
     A* const e = rows.grad == nullptr ? nullptr : narrow ? scratch : reinterpret_cast<A*>(grad(i));
 
-    LaneSum<A> sum;
-    ExactishSum<double> dot, mass_of_others;
+    LaneSum<A, true> sum;
+    TruthSums of_others;
     for_blocks<S>(z, classes, tail, values, [&](i64 start, const A* block, int lanes, int skip) {
       const A* p = truth.block(i, start, lanes, skip, leader);
-      add_terms(p, block, lanes, m, dot, mass_of_others);
+      of_others.add(p, block, lanes, m);
       block_exp(block, lanes, m, results);
       if (leader >= start + skip && leader < start + lanes) results[leader - start] = 0;
       sum.add(results, lanes);
@@ -120,7 +121,7 @@ struct DistributionRows {
         for (int j = skip; j < lanes; j++) e[start + j] = results[j];
     });
     const double leader_mass = double(truth.block(i, leader, 1, 0, -1)[0]);
-    const double others = mass_of_others.value();
+    const double others = of_others.mass.value();
     const double mass = others + leader_mass;
     const double s = m > -A(kInf) ? sum.value() : __builtin_nan("");
     const double log_part = log1p_nonnegative(s);
@@ -132,10 +133,14 @@ struct DistributionRows {
       const double w = weight * rows.scale;
       const double pull = mass + 2.0 * z_term;  // multiplies the prediction
       write_grad(i, leader, A(w * (pull / (1.0 + s))), A(w), e);
-      const double at_leader = w * ((others + 2.0 * z_term) - pull * (s / (1.0 + s)));
+      // At the leader: from what is left to the others where that is less, and rounds less, than what is there.
+      const double q = 1.0 / (1.0 + s);
+      const double from_others = (others + 2.0 * z_term) - pull * (s * q);
+      const double at_leader = w * (mass * q + leader_mass < mass ? pull * q - leader_mass : from_others);
       grad(i)[leader] = S::store(A(at_leader));
     }
-    return weight * (dot.value() + (mass == 0 && s == s ? 0.0 : mass * log_part) + (z_term == 0 ? 0.0 : z_term * lse));
+    return weight *
+           (of_others.dot.value() + (mass == 0 && s == s ? 0.0 : mass * log_part) + (z_term == 0 ? 0.0 : z_term * lse));
   }
 
   void write_grad(i64 i, i64 leader, A factor, A weight, const A* e) {

@@ -68,7 +68,7 @@ struct LabelRows {
 
   // exp(z_c - m) for the classes but the label: the body's into `e` if that is given, the tail's in place. Their sum.
   double exponentiate(const Stored* z, i64 label, A m, A* e, A* tail, bool guarded) {
-    LaneSum<A> sum;
+    LaneSum<A, false> sum;
     for_blocks<S>(z, job.classes, tail, values, [&](i64 start, const A* block, int lanes, int skip) {
       A* out = skip > 0 ? tail : e != nullptr ? e + start : results;
       // The label's own exponential may be anything, inf and NaN too: it is replaced before anyone looks at it, and in
@@ -94,6 +94,7 @@ struct LabelRows {
   double exponentiate_infinite(const Stored* z, i64 label, A* e, A* tail) {
     double found = 0;
     const i64 body = body_of(job.classes);
+    for (int j = 0; j < kPad; j++) tail[j] = 0;
     for (i64 c = 0; c < job.classes; c++) {
       const A value = S::load(z[c]);
       const bool hit = c != label && value == A(kInf);
@@ -152,7 +153,7 @@ struct LabelRows {
       for (int j = 0; j < kPad; j++) tails[slot][j] *= ExpOf<A>::lower;
     }
     const A factor = A(raised[slot] && !lower_first ? exact * ExpOf<A>::lower : exact);
-    LaneSum<A> sum;
+    LaneSum<A, true> sum;
     for (i64 start = 0; start < body; start += kBlock) {
       const int count = int(smaller<i64>(kBlock, body - start));
       A* out = narrow ? results : reinterpret_cast<A*>(g) + start;
@@ -175,15 +176,18 @@ struct LabelRows {
       for (int j = 0; j < kPad; j++) stored[j] = S::store(tail[j]);
       __builtin_memcpy(g + body, stored + skip, std::size_t(kPad - skip) * sizeof(Stored));
     }
-    const double tiny = sizeof(A) == 4 ? 0x1p-100 : 0x1p-960;
+    const double tiny = sizeof(A) == 4 ? 0x1p-120 : 0x1p-1016;
     const double direct = scalars.target_grad[slot];
     const bool summed = job.z_loss == 0 && absolute(direct) > tiny;
     g[job.label[row]] = S::store(A(summed ? -sum.value() : direct + scalars.target_z[slot]));
   }
 
-  void clear(i64 row) {
-    if (job.grad == nullptr) return;
-    for (i64 c = 0; c < job.classes; c++) grad(row)[c] = Stored(0);
+  // Rows that are not kept: ignored, or of weight 0. They must not meet their own logits, which may be NaN.
+  bool kept(i64 row) const { return job.label[row] >= 0 && (job.row_weight == nullptr || job.row_weight[row] != 0); }
+
+  void leave_out(i64 row) {
+    if (job.loss != nullptr) static_cast<Stored*>(job.loss)[row] = Stored(0);
+    for (i64 c = 0; job.grad != nullptr && c < job.classes; c++) grad(row)[c] = Stored(0);
   }
 
   double run(i64 begin, i64 end) {
@@ -191,15 +195,11 @@ struct LabelRows {
     i64 rows[kTile];
     for (i64 row = begin; row < end;) {
       int filled = 0;
-      // Rows that take no part: ignored, or of weight 0. They must not meet their own logits, which may be NaN.
       for (; row < end && filled < tile_rows<A>(job.classes); row++) {
-        const bool kept = job.label[row] >= 0 && (job.row_weight == nullptr || job.row_weight[row] != 0);
-        if (kept) {
+        if (kept(row))
           rows[filled++] = row;
-        } else {
-          clear(row);
-          if (job.loss != nullptr) static_cast<Stored*>(job.loss)[row] = Stored(0);
-        }
+        else
+          leave_out(row);
       }
       // Pass by pass over all rows of the tile: their chains of dependent steps overlap.
       for (int slot = 0; slot < filled; slot++) find_rival(rows[slot], slot);

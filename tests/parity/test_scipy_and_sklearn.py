@@ -18,7 +18,9 @@ def test_the_reference_softmax_is_scipys(shape, rng):
     z = 4 * rng.standard_normal(shape)
     for axis in (0, 1):
         np.testing.assert_allclose(reference.softmax(z, axis=axis), softmax(z, axis=axis), rtol=1e-13)
-        np.testing.assert_allclose(reference.log_softmax(z, axis=axis), log_softmax(z, axis=axis), rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(
+            reference.log_softmax(z, axis=axis), log_softmax(z, axis=axis), rtol=1e-12, atol=1e-14
+        )
 
 
 @pytest.mark.parametrize("weighted", [False, True])
