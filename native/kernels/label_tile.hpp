@@ -27,12 +27,16 @@ struct LabelTile {
 
   void load() {
     const i64 classes = job.classes;
-    const Stored* z[kTile];
     for (int i = filled; i < kTile; i++) rows[i] = rows[0];
-    for (int i = 0; i < kTile; i++) z[i] = row_kernel.logits(rows[i]);
-    for (i64 c = 0; c < classes; c++)
-      for (int i = 0; i < kTile; i++) tile[c][i] = S::load(z[i][c]);
-    ask_for(z[0] + 4 * kTile * job.logits_step, int(kTile * classes));
+    const Stored* z = row_kernel.logits(rows[0]);
+    if (consecutive()) {
+      for (i64 c = 0; c < classes; c++)
+        for (int i = 0; i < kTile; i++) tile[c][i] = S::load(z[i * job.logits_step + c]);
+      ask_for(z + 4 * kTile * job.logits_step, int(kTile * classes));
+    } else {
+      for (int i = 0; i < kTile; i++)
+        for (i64 c = 0; c < classes; c++) tile[c][i] = S::load(row_kernel.logits(rows[i])[c]);
+    }
     for (int i = 0; i < kTile; i++) {
       A& target = tile[job.label[rows[i]]][i];
       scalars.target_logit[i] = target;
@@ -95,13 +99,21 @@ struct LabelTile {
       const bool summed = may_sum && absolute(direct) > tiny;
       target[i] = A(summed ? -(hi[i] + lo[i]) : direct + scalars.target_z[i]);
     }
-    for (int i = 0; i < filled; i++) {
-      if (!finite(i)) continue;
-      Stored* g = row_kernel.grad(rows[i]);
-      tile[job.label[rows[i]]][i] = target[i];
-      for (i64 c = 0; c < job.classes; c++) g[c] = S::store(tile[c][i]);
+    for (int i = 0; i < kTile; i++) tile[job.label[rows[i]]][i] = target[i];
+    bool all = filled == kTile && consecutive();
+    for (int i = 0; i < kTile; i++) all = all && finite(i);
+    Stored* g = row_kernel.grad(rows[0]);
+    if (all) {
+      for (i64 c = 0; c < job.classes; c++)
+        for (int i = 0; i < kTile; i++) g[i * job.grad_step + c] = S::store(tile[c][i]);
+    } else {
+      for (int i = 0; i < filled; i++)
+        for (i64 c = 0; c < job.classes && finite(i); c++) row_kernel.grad(rows[i])[c] = S::store(tile[c][i]);
     }
   }
+
+  // Whether a lane's memory is found without a pointer of its own: the common case.
+  bool consecutive() const { return rows[kTile - 1] - rows[0] == kTile - 1; }
 
   // Rivals at +inf, or all at -inf, are the row kernel's: there, what a row gives does not depend on its neighbours.
   bool finite(int i) const { return largest[i] < A(kInf) && largest[i] > -A(kInf); }
