@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from crossent.training import Examples, Problem
+from crossent.training.network import native_rows
 
 N, D, C = 23, 6, 4
 
@@ -138,4 +139,4 @@ def test_native_code_refuses_what_would_touch_foreign_memory():
     with pytest.raises(ValueError, match="theta must have an entry per parameter"):
         network._network.gradient(network._rows, network.kept, theta[:-1], 1.0, grad)
     with pytest.raises(ValueError, match="labels must lie in"):
-        Problem(Examples(np.zeros((2, 1)), 2, labels=np.array([0, 2])), (), alpha=0, batch_size=2, center=False)
+        native_rows(Examples(np.zeros((2, 1)), 2, labels=np.array([0, 2])))
