@@ -13,7 +13,7 @@ from crossent.estimators import SoftmaxClassifier
 def test_absurd_learning_rate_ends_with_a_good_model_and_a_warning(hidden, dtype):
     x, y = load_digits(return_X_y=True)
     model = SoftmaxClassifier(hidden, learning_rate=1e6, max_epochs=30, random_state=0)
-    with pytest.warns(ConvergenceWarning, match="diverged; the learning rate was halved"):
+    with pytest.warns(ConvergenceWarning, match="diverged. The learning rate was halved"):
         model.fit((x / 16).astype(dtype), y)
     assert model.learning_rate_ < 1e6
     assert all(np.isfinite(array).all() for array in model.coefs_ + model.intercepts_)

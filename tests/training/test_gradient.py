@@ -1,9 +1,12 @@
 """The gradient of the whole network is the derivative of its loss."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from crossent.training import Examples, Problem
+from crossent.training.network import native_rows
 
 N, D, C = 23, 6, 4
 
@@ -39,7 +42,7 @@ def parameters(of, dtype=np.float64):
 def loss_by_formula(data, theta, sizes, center):
     """Written from the definition, sharing nothing with the engine."""
     out, at = data.x - (0 if center is None else center), 0
-    for depth, (inputs, outputs) in enumerate(zip(sizes[:-1], sizes[1:])):
+    for depth, (inputs, outputs) in enumerate(pairwise(sizes)):
         weight = theta[at : at + inputs * outputs].reshape(inputs, outputs)
         at += inputs * outputs
         out = (np.maximum(out, 0) if depth else out) @ weight + theta[at : at + outputs]
@@ -136,14 +139,4 @@ def test_native_code_refuses_what_would_touch_foreign_memory():
     with pytest.raises(ValueError, match="theta must have an entry per parameter"):
         network._network.gradient(network._rows, network.kept, theta[:-1], 1.0, grad)
     with pytest.raises(ValueError, match="labels must lie in"):
-        Problem(Examples(np.zeros((2, 1)), 2, labels=np.array([0, 1])), (), alpha=0, batch_size=2, center=False)
-        type(network._rows)(
-            np.zeros((2, 1)),
-            classes=2,
-            labels=np.array([0, 2]),
-            probs=None,
-            weight=None,
-            class_weight=None,
-            smoothing=0.0,
-            center=None,
-        )
+        native_rows(Examples(np.zeros((2, 1)), 2, labels=np.array([0, 2])))

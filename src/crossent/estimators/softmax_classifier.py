@@ -328,6 +328,8 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if weight.shape != shape or bias.shape != shape[1:] or weight.dtype != weights[0].dtype:
                 raise ValueError(f"a layer has shapes {weight.shape} and {bias.shape}, expected {shape}")
         if feature_names is not None:
+            if len(feature_names) != sizes[0]:
+                raise ValueError(f"{len(feature_names)} feature names for {sizes[0]} features")
             self.feature_names_in_ = np.array(feature_names, dtype=object)
         self.n_features_in_, self.classes_ = sizes[0], classes
         self.coefs_, self.intercepts_, self._dtype = weights, biases, weights[0].dtype

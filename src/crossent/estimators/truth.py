@@ -85,9 +85,10 @@ def soft_labels(probs: Array, dtype: Any, argument: str = "y") -> Array:
 def label_vector(y: Any, argument: str = "y") -> Array:
     """Return labels as a vector; a column of them is taken with scikit-learn's DataConversionWarning."""
     labels: Array = column_or_1d(y, warn=True)
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        row = int(np.argmin(np.isfinite(labels)))
+        raise invalid_value(f"{argument}[{row}]", float(labels[row]), "a label, not NaN or infinity")
     check_classification_targets(labels)
-    if labels.dtype.kind == "f" and np.isnan(labels).any():
-        raise invalid_value(f"{argument}[{int(np.argmax(np.isnan(labels)))}]", float("nan"), "a label")
     return labels
 
 
@@ -144,4 +145,6 @@ def class_weights(
         if not (np.isfinite(weight) and weight >= 0):
             raise invalid_value(f"class_weight[{key!r}]", weight, "a finite number of at least 0")
         weights[position[key]] = weight
+    if not (weights * class_mass).any():
+        raise invalid_value("class_weight", class_weight, "a positive weight for a class that has rows")
     return weights
