@@ -7,6 +7,7 @@ it is; it is the floor. The NumPy loop must end at the engine's training log-los
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 
@@ -46,7 +47,7 @@ def products_epoch(sizes: tuple[int, ...], n_batches: int) -> None:
     rng = np.random.default_rng(0)
     # Transposed views: SciPy's BLAS takes column-major arrays without a copy.
     inputs = [rng.standard_normal((BATCH, size), dtype=np.float32).T for size in sizes]
-    weights = [rng.standard_normal(shape, dtype=np.float32).T for shape in zip(sizes[:-1], sizes[1:])]
+    weights = [rng.standard_normal(shape, dtype=np.float32).T for shape in itertools.pairwise(sizes)]
     outputs, weight_bars = [array.copy(order="F") for array in inputs], [array.copy(order="F") for array in weights]
     for _ in range(n_batches):
         for k, weight in enumerate(weights):
@@ -126,7 +127,8 @@ def compare(hidden: tuple[int, ...], x: np.ndarray, labels: np.ndarray) -> str:
 def main() -> None:
     x, labels = data()
     print(
-        f"an epoch of {ROWS} rows in batches of {BATCH}; medians of {REPEATS} alternate runs, 1 thread, NumPy {np.__version__}"
+        f"an epoch of {ROWS} rows in batches of {BATCH}; medians of {REPEATS} alternate runs, 1 thread, "
+        f"NumPy {np.__version__}"
     )
     print("     network  engine  s  products s    NumPy s  engine/products     NumPy/engine        GFLOP/s of products")
     with threadpool_limits(1):

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from crossent.cli import app, main
 from crossent.cli.explain import explain_row, read_numbers
-from crossent.explain import explain
+from crossent.explanation.prediction import explain
 
 DOG = ["--probs", "dog=0.5,cat=0.49,bird=0.01", "--label", "dog"]
 INF = math.inf

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from crossent.explain import Explanation, explain
-from crossent.explanation_latex import latex_text
-from crossent.explanation_words import probability
+from crossent.explanation.latex import latex_text
+from crossent.explanation.prediction import Explanation, explain
+from crossent.explanation.words import probability
 
 DOG = {"dog": 0.5, "cat": 0.49, "bird": 0.01}
 KEYS = ["classes", "truth", "prediction", "loss", "derivatives", "logit_gradient", "natural_gradient"]

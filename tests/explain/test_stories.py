@@ -8,8 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from crossent.comparison import compare
-from crossent.explain import explain
+from crossent.explanation.comparison import compare
+from crossent.explanation.prediction import explain
 
 FIRST = explain({"dog": 0.5, "cat": 0.49, "bird": 0.01}, target="dog")
 SECOND = explain({"dog": 0.5, "cat": 0.25, "bird": 0.25}, target="dog")

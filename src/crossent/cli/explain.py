@@ -12,9 +12,9 @@ from typing import Annotated
 
 import typer
 
-from crossent.comparison import compare
 from crossent.errors import DataError, invalid_value
-from crossent.explain import Explanation, explain
+from crossent.explanation.comparison import compare
+from crossent.explanation.prediction import Explanation, explain
 
 _FORM = (
     "NAME=NUMBER,NAME=NUMBER,… or @FILE (CSV lines NAME,NUMBER or a JSON object). "
@@ -85,7 +85,7 @@ def explain_row(
     target : str or mapping, optional
         A truth to take instead of the row's label.
     pay : iterable of str
-        As for `crossent.explain.explain`.
+        As for `crossent.explain`.
 
     Raises
     ------

@@ -73,23 +73,23 @@ class Explanation:
 
     def to_text(self, width: int = 80) -> str:
         """Return plain text in lines of at most ``width`` columns."""
-        from crossent.explanation_text import explanation_view, plain_text
+        from crossent.explanation.text import explanation_view, plain_text
 
         return plain_text(explanation_view(self), width)
 
     def to_latex(self) -> str:
         """Return the derivation with this prediction's numbers, for a document that loads amsmath."""
-        from crossent.explanation_latex import latex
+        from crossent.explanation.latex import latex
 
         return latex(self)
 
     def _repr_html_(self) -> str:
-        from crossent.explanation_html import html
+        from crossent.explanation.html import html
 
         return html(self)
 
     def __rich__(self) -> RenderableType:
-        from crossent.explanation_text import explanation_view
+        from crossent.explanation.text import explanation_view
 
         return explanation_view(self)
 

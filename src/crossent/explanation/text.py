@@ -14,7 +14,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from crossent.explanation_words import (
+from crossent.explanation.words import (
     headline,
     logit_entry,
     multiples_line,
@@ -28,8 +28,8 @@ from crossent.explanation_words import (
 from crossent.simplex_inputs import GENERAL_RULES
 
 if TYPE_CHECKING:
-    from crossent.comparison import Comparison
-    from crossent.explain import Explanation
+    from crossent.explanation.comparison import Comparison
+    from crossent.explanation.prediction import Explanation
 
 _GAP = 3
 _WIDEST_NAME = 24

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from crossent.explain import Explanation
+    from crossent.explanation.prediction import Explanation
     from crossent.simplex import Differential
 
 _SHOWN_CLASSES = 4

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crossent.explanation_words import logit_entry, number, probability, shown
+from crossent.explanation.words import logit_entry, number, probability, shown
 from crossent.simplex_inputs import GENERAL_RULES
 
 if TYPE_CHECKING:
-    from crossent.explain import Explanation
+    from crossent.explanation.prediction import Explanation
     from crossent.simplex import Differential
 
 _DIGITS = 6
