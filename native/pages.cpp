@@ -87,8 +87,7 @@ Pages& pages() {
 
 // What a NumPy array holds on to: a writable buffer over a block, given back with the last reference.
 struct Buffer {
-  PyObject_HEAD
-  Block block;
+  PyObject_HEAD Block block;
   Py_ssize_t length;
 };
 

@@ -1,0 +1,91 @@
+"""``crossent evaluate``: the scores of a trained model on rows whose labels are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from crossent.cli import console
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from crossent.data import Dataset, TrainedModel
+    from crossent.report import Evaluation
+
+
+def command(
+    model: Annotated[Path, typer.Argument(help="Directory written by crossent train.")],
+    data: Annotated[str, typer.Argument(help="A file with labels, or digits or fashion-mnist (their test part).")],
+    json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write the HTML report to this file.")] = None,
+    sample_weight: Annotated[str | None, typer.Option(metavar="COLUMN", help="Weigh the rows by a column.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with the files of Fashion-MNIST.")] = None,
+) -> None:
+    """Score a trained model: log-loss, accuracy, Brier score, calibration.
+
+    Examples:
+
+        crossent evaluate model new.csv
+
+        crossent evaluate model new.parquet --json
+
+        crossent evaluate model fashion-mnist --report report.html
+    """
+    from crossent.data import load_trained
+
+    trained = load_trained(model)
+    dataset = trained.read(data, label=True, weight=sample_weight, data_dir=data_dir)
+    evaluation = evaluate(trained, dataset)
+    if json:
+        import json as json_format
+
+        typer.echo(json_format.dumps(evaluation.summary(), indent=2))
+    else:
+        from crossent.report.numbers import count
+
+        console.print_rows([("rows", count(len(dataset))), *console.score_rows(evaluation, "")])
+    if report is not None:
+        _write_report(report, model, trained, dataset, evaluation)
+        if not json:
+            console.print_rows([("report", str(report))])
+
+
+def evaluate(trained: TrainedModel, dataset: Dataset) -> Evaluation:
+    """Return the scores of a model on a dataset with labels."""
+    from crossent.data.labels import encode_labels
+    from crossent.report import Evaluation
+
+    labels = encode_labels(dataset, trained.classes, trained.label)
+    logits = logits_with_notes(trained, dataset)
+    return Evaluation(logits, labels, trained.classes, trained.frequencies, dataset.weights)
+
+
+def logits_with_notes(trained: TrainedModel, dataset: Dataset) -> NDArray[np.float64]:
+    """Return the logits of the rows; say which columns are not used and which categories are unknown."""
+    unused = trained.unused_columns(dataset)
+    if unused:
+        shown = ", ".join(unused[:5]) + (f" and {len(unused) - 5} more" if len(unused) > 5 else "")
+        console.note(f"{dataset.name}: columns the model does not use: {shown}")
+    encoded = trained.encode(dataset)
+    for column, n in encoded.unknown.items():
+        rows = "1 row has a category" if n == 1 else f"{n} rows have categories"
+        console.note(f"{dataset.name}, column {column!r}: {rows} not seen in training, taken as none of the known ones")
+    return trained.logits_of(encoded.x)
+
+
+def _write_report(path: Path, model: Path, trained: TrainedModel, dataset: Dataset, evaluation: Evaluation) -> None:
+    from crossent.report import Report, write_report
+
+    report = Report(
+        title=f"Trained on {trained.source}, evaluated on {Path(dataset.name).name}",
+        part="rows",
+        evaluation=evaluation,
+        dataset=dataset,
+        facts=[("model", str(model)), ("trained on", trained.source), ("evaluated on", dataset.name)],
+        command=f"crossent evaluate {model} {dataset.name} --report {path}",
+    )
+    write_report(path, report)

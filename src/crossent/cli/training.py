@@ -1,0 +1,320 @@
+"""A training run from the options to the model's directory, told on the terminal as it goes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossent.cli import console
+from crossent.cli.progress import Progress
+from crossent.data import Dataset, TrainedModel, read_dataset, save_trained, stratified_holdout
+from crossent.data.builtin import NAMES
+from crossent.data.encoder import fit_encoder
+from crossent.data.labels import drop_missing_labels, encode_labels, find_classes
+from crossent.data.tables import table_suffix
+from crossent.errors import DataError, invalid_value
+from crossent.estimators.softmax_classifier import SoftmaxClassifier
+from crossent.report import Evaluation, History, Report, write_report
+from crossent.report.numbers import count
+
+
+@dataclass(frozen=True)
+class Options:
+    """What ``crossent train`` was asked for; None leaves the choice to the classifier."""
+
+    data: str
+    label: str | None = None
+    drop: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    drop_missing_label: bool = False
+    sample_weight: str | None = None
+    hidden: tuple[int, ...] = (128,)
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | str = "auto"
+    alpha: float | None = None
+    class_weight: str | None = None
+    label_smoothing: float = 0.0
+    validation: float = 0.1
+    test: str | float | None = None
+    out: Path = Path("model")
+    report: bool = True
+    seed: int = 0
+    threads: int | None = None
+    data_dir: Path | None = None
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of one purpose, encoded."""
+
+    dataset: Dataset
+    x: NDArray[np.float32]
+    y: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run made; ``scored`` says which rows the evaluation is of."""
+
+    model: TrainedModel
+    evaluation: Evaluation
+    scored: str
+    report: Path | None
+    interrupted: bool
+
+
+def train_and_tell(options: Options) -> Outcome:
+    """Read, hold out, encode, train, save, score and report."""
+    start = time.perf_counter()
+    check_directory(options.out)
+    notes: list[str] = []
+    datasets, classes = _read(options, notes)
+    encoder = fit_encoder(datasets["training"], options.categorical)
+    notes += encoder.notes
+    label = label_name(options)
+    if isinstance(options.test, str):
+        datasets["test"] = _read_test(options, options.test, encoder.text_columns, notes)
+    parts = {name: _encode(dataset, encoder, classes, label, notes) for name, dataset in datasets.items()}
+    if not options.quiet:
+        for text in notes:
+            console.note(text)
+        _say_start(options, parts, classes, len(encoder.feature_names))
+    progress = Progress(quiet=options.quiet)
+    estimator, interrupted = _fit(options, parts, progress)
+    model = TrainedModel(
+        estimator=estimator,
+        encoder=encoder,
+        classes=classes,
+        label=label,
+        frequencies=_frequencies(parts["training"], len(classes)),
+        source=Path(options.data).name,
+        ignored=(*options.drop, *((options.sample_weight,) if options.sample_weight else ())),
+        missing=options.missing,
+    )
+    save_trained(options.out, model)
+    scored = next((name for name in ("test", "validation") if name in parts), "training")
+    part = parts[scored]
+    logits = model.logits_of(part.x)
+    evaluation = Evaluation(logits, part.y, classes, model.frequencies, part.dataset.weights)
+    facts = _facts(options, parts, encoder, estimator, time.perf_counter() - start)
+    report = _report(options, evaluation, part.dataset, scored, estimator, facts, notes)
+    if not options.quiet:
+        _say_end(options, evaluation, scored, facts, report, interrupted)
+    return Outcome(model, evaluation, scored, report, interrupted)
+
+
+def check_directory(out: Path) -> None:
+    """Refuse, before any work, a directory that cannot take a model or holds something else."""
+    if out.exists() and not out.is_dir():
+        raise DataError("is a file: expected a directory for the model", path=out)
+    if out.is_dir():
+        foreign = [p.name for p in out.iterdir() if p.suffix not in (".json", ".safetensors", ".html")]
+        if foreign:
+            raise DataError(f"holds other files ({sorted(foreign)[0]}): choose a new --out", path=out)
+    elif not out.parent.is_dir():
+        raise DataError(f"there is no folder {out.parent}", path=out)
+
+
+def label_name(options: Options) -> str:
+    """Return the label column's name, or raise where a table's is not given."""
+    if options.data in NAMES:
+        return "label"
+    if table_suffix(Path(options.data)) == ".npz":
+        if options.label not in (None, "y"):
+            raise invalid_value("--label", options.label, "y, the array of labels of an .npz file")
+        return "y"
+    if options.label is None:
+        raise ValueError("--label is missing: name the column to predict")
+    return options.label
+
+
+def _read(options: Options, notes: list[str]) -> tuple[dict[str, Dataset], list[str]]:
+    label = label_name(options)
+    column = label if options.label is not None else None
+    reading: dict[str, Any] = {
+        "label": column,
+        "weight": options.sample_weight,
+        "drop": options.drop,
+        "text_columns": options.categorical,
+        "missing": options.missing,
+        "data_dir": options.data_dir,
+    }
+    rest = _labelled(read_dataset(options.data, **reading), options, notes)
+    classes = find_classes(rest, label)
+    datasets: dict[str, Dataset] = {}
+    rng = np.random.default_rng(options.seed)
+    # A test file is read later, once it is known which of its columns are text.
+    if options.test is None and options.data in NAMES:
+        datasets["test"] = read_dataset(options.data, part="test", **reading)
+    elif isinstance(options.test, float) and options.test:
+        rest, datasets["test"] = _hold_out(rest, classes, label, options.test, rng, "--test")
+    if options.validation:
+        rest, datasets["validation"] = _hold_out(rest, classes, label, options.validation, rng, "--validation")
+    return {"training": rest, **datasets}, classes
+
+
+def _read_test(options: Options, path: str, text_columns: Collection[str], notes: list[str]) -> Dataset:
+    dataset = read_dataset(
+        path,
+        part="test",
+        label=options.label,
+        weight=options.sample_weight,
+        text_columns=text_columns,
+        missing=options.missing,
+        data_dir=options.data_dir,
+    )
+    return _labelled(dataset, options, notes)
+
+
+def _labelled(dataset: Dataset, options: Options, notes: list[str]) -> Dataset:
+    if not options.drop_missing_label:
+        return dataset
+    kept, n = drop_missing_labels(dataset)
+    if n:
+        notes.append(f"{dataset.name}: {n} rows without a label left out")
+    return kept
+
+
+def _hold_out(
+    dataset: Dataset, classes: list[str], label: str, share: float, rng: np.random.Generator, option: str
+) -> tuple[Dataset, Dataset]:
+    kept, held_out = stratified_holdout(encode_labels(dataset, classes, label), share, rng)
+    if len(held_out) == 0:
+        raise DataError(f"{option} {share} of {len(dataset)} rows holds no row out", path=dataset.name)
+    return dataset.take(kept), dataset.take(held_out)
+
+
+def _encode(dataset: Dataset, encoder: Any, classes: list[str], label: str, notes: list[str]) -> Part:
+    encoded = encoder.transform(dataset)
+    for column, n in encoded.unknown.items():
+        notes.append(f"column {column!r}: {n} held-out rows have categories that no training row has")
+    return Part(dataset, encoded.x, encode_labels(dataset, classes, label))
+
+
+def _fit(options: Options, parts: dict[str, Part], progress: Progress) -> tuple[SoftmaxClassifier, bool]:
+    chosen = {
+        "alpha": options.alpha,
+        "batch_size": options.batch_size,
+        "max_epochs": options.epochs,
+        "learning_rate": options.learning_rate,
+        "class_weight": options.class_weight,
+        "label_smoothing": options.label_smoothing,
+        "n_threads": options.threads or len(os.sched_getaffinity(0)),
+        "random_state": options.seed,
+        "callbacks": [progress],
+    }
+    # The classifier's own default is one thread; a command has the machine to itself.
+    given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
+    estimator = SoftmaxClassifier(options.hidden, early_stopping="validation" in parts, **given)
+    training, validation = parts["training"], parts.get("validation")
+    held_out = None if validation is None else (validation.x, validation.y)
+    try:
+        with progress:
+            estimator.fit(training.x, training.y, training.dataset.weights, validation=held_out)
+    except KeyboardInterrupt:
+        if not hasattr(estimator, "classes_"):
+            raise  # stopped before there was a model
+        return estimator, True
+    return estimator, False
+
+
+def _frequencies(part: Part, n_classes: int) -> NDArray[np.float64]:
+    mass = np.bincount(part.y, part.dataset.weights, n_classes)
+    return np.asarray(mass / mass.sum(), np.float64)
+
+
+def _say_start(options: Options, parts: dict[str, Part], classes: list[str], n_features: int) -> None:
+    held_out = "".join(f", {count(len(part))} for {name}" for name, part in parts.items() if name != "training")
+    print(
+        f"{options.data}: {count(len(parts['training']))} rows for training{held_out}; "
+        f"{count(n_features)} features, {count(len(classes))} classes",
+        flush=True,
+    )
+
+
+def _facts(
+    options: Options, parts: dict[str, Part], encoder: Any, estimator: SoftmaxClassifier, seconds: float
+) -> list[tuple[str, str]]:
+    layers = [len(encoder.feature_names), *options.hidden, len(estimator.classes_)]
+    epochs = f"{estimator.n_iter_}"
+    if "validation" in parts and estimator.best_iter_ != estimator.n_iter_:
+        epochs += f", the model of epoch {estimator.best_iter_} kept"
+    facts = [
+        ("data", options.data),
+        *((f"rows for {name}", count(len(part))) for name, part in parts.items()),
+        ("classes", count(len(estimator.classes_))),
+        ("layers", " → ".join(map(str, layers))),
+        ("epochs", epochs),
+        ("step size", f"{estimator.learning_rate_:.3g}"),
+        ("seed", str(options.seed)),
+        ("seconds", f"{seconds:.1f}"),
+    ]
+    if options.sample_weight is not None:
+        facts.append(("rows weighted by", options.sample_weight))
+    return facts
+
+
+def _report(
+    options: Options,
+    evaluation: Evaluation,
+    dataset: Dataset,
+    scored: str,
+    estimator: SoftmaxClassifier,
+    facts: list[tuple[str, str]],
+    notes: list[str],
+) -> Path | None:
+    if not options.report:
+        return None
+    history = History(
+        list(estimator.loss_curve_),
+        list(getattr(estimator, "validation_scores_", None) or []),
+        list(getattr(estimator, "validation_accuracies_", None) or []),
+        estimator.best_iter_ if estimator.n_iter_ and options.validation else None,
+    )
+    report = Report(
+        title=Path(options.data).name,
+        part=f"{scored} rows",
+        evaluation=evaluation,
+        dataset=dataset,
+        history=history,
+        facts=facts,
+        notes=notes,
+    )
+    return write_report(options.out / "report.html", report)
+
+
+def _say_end(
+    options: Options,
+    evaluation: Evaluation,
+    scored: str,
+    facts: list[tuple[str, str]],
+    report: Path | None,
+    interrupted: bool,
+) -> None:
+    if interrupted:
+        print("stopped: the best model so far is kept")
+    shown = dict(facts)
+    rows = [(name, shown[name]) for name in ("layers", "epochs", "step size", "seconds")]
+    rows += console.score_rows(evaluation, scored)
+    if scored == "validation":
+        rows.append(("", "the validation rows chose the epoch, so their scores flatter: give --test"))
+    elif scored == "training":
+        rows.append(("", "the model was fitted to these rows, so their scores flatter: give --test"))
+    rows.append(("model", str(options.out)))
+    if report is not None:
+        rows.append(("report", str(report)))
+    print()
+    console.print_rows(rows)

@@ -1,0 +1,137 @@
+"""Two predictions for the same classes: what the loss sees of them, and what a step makes of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from crossent.errors import invalid_value
+from crossent.explain import Explanation, dump_json
+from crossent.simplex import Differential, differential_from_logits
+from crossent.simplex_inputs import FloatArray
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_EQUAL = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Two explained predictions; made by `compare`.
+
+    Attributes
+    ----------
+    first, second : Explanation
+    step : float
+        How far each moves against its logit gradient in ``losses_after_step``.
+    """
+
+    first: Explanation
+    second: Explanation
+    step: float = 1.0
+
+    @property
+    def losses_after_step(self) -> tuple[float, float]:
+        """The losses (nats) after one gradient step in logits."""
+        return _after(self.first.differential, self.step), _after(self.second.differential, self.step)
+
+    @property
+    def same_loss(self) -> bool:
+        """Whether the losses agree to 1e-12 of their size."""
+        one, two = self.first.differential.loss, self.second.differential.loss
+        return one == two or abs(one - two) <= _EQUAL * max(one, two)
+
+    @property
+    def differential_deviation(self) -> float:
+        """The largest difference between the two derivatives over all transfers from one class to another.
+
+        Two component vectors are the same 1-form on the simplex if they differ by a multiple of (1, …, 1):
+        this is the range of their difference.
+        """
+        one, two = self.first.differential.ambient, self.second.differential.ambient
+        return float(np.ptp(_difference(one, two)))
+
+    @property
+    def same_differential(self) -> bool:
+        """Whether every transfer costs the same at both predictions, to 1e-12 of the largest entry."""
+        one, two = self.first.differential.ambient, self.second.differential.ambient
+        finite = [float(x) for x in (*one, *two) if np.isfinite(x)]
+        return self.differential_deviation <= _EQUAL * max((abs(x) for x in finite), default=0.0)
+
+    @property
+    def logit_gradient_deviation(self) -> float:
+        """The largest difference between entries of the two logit gradients."""
+        one, two = self.first.differential.logits, self.second.differential.logits
+        return float(np.abs(one - two).max())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the first explanation's dict, the second's as "against", and what sets them apart."""
+        return {
+            **self.first.to_dict(),
+            "against": self.second.to_dict(),
+            "comparison": {
+                "same_loss": self.same_loss,
+                "same_differential": self.same_differential,
+                "differential_deviation": self.differential_deviation,
+                "logit_gradient_deviation": self.logit_gradient_deviation,
+                "step": self.step,
+                "losses_after_step": list(self.losses_after_step),
+            },
+        }
+
+    def to_json(self, *, indent: int | None = 2) -> str:
+        """Return `to_dict` as JSON, infinities as the strings "inf" and "-inf"."""
+        return dump_json(self.to_dict(), indent=indent)
+
+    def to_text(self, width: int = 80) -> str:
+        """Return plain text in lines of at most ``width`` columns."""
+        from crossent.explanation_text import comparison_view, plain_text
+
+        return plain_text(comparison_view(self), width)
+
+    def __rich__(self) -> RenderableType:
+        from crossent.explanation_text import comparison_view
+
+        return comparison_view(self)
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+
+def compare(first: Explanation, second: Explanation, *, step: float = 1.0) -> Comparison:
+    """Compare two explained predictions of the same classes.
+
+    Raises
+    ------
+    ValueError
+        The classes differ, or the step is not a positive, finite number.
+
+    Examples
+    --------
+    >>> from crossent.explain import explain
+    >>> pair = compare(explain([0.5, 0.49, 0.01], target=0), explain([0.5, 0.25, 0.25], target=0))
+    >>> pair.same_loss, pair.same_differential, pair.logit_gradient_deviation
+    (True, True, 0.24)
+    >>> [round(loss, 4) for loss in pair.losses_after_step]
+    [0.3193, 0.3869]
+    """
+    ours, theirs = first.differential.classes, second.differential.classes
+    if ours != theirs:
+        raise invalid_value("the classes of second", list(theirs), f"those of first, {list(ours)!r}")
+    if not 0 < step < np.inf:
+        raise invalid_value("step", step, "a positive, finite number")
+    return Comparison(first, second, step)
+
+
+def _after(d: Differential, step: float) -> float:
+    return differential_from_logits(d.log_probs - step * d.logits, d.truth, classes=d.classes).loss
+
+
+def _difference(one: FloatArray, two: FloatArray) -> FloatArray:
+    """Return one − two, 0 where both are the same infinity."""
+    gap = np.zeros_like(one)
+    np.subtract(one, two, out=gap, where=one != two)
+    return gap

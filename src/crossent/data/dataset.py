@@ -1,0 +1,192 @@
+"""One set of rows from any source: features, labels as text, weights, and which rows of the file they are."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from crossent.data import builtin
+from crossent.data.tables import existing_file, read_arrays, read_table, table_suffix
+from crossent.errors import DataError
+
+Features = pl.DataFrame | NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Rows with their features and, where known, labels and weights.
+
+    Attributes
+    ----------
+    name : str
+        The file, or the name of the built-in set, as messages call it.
+    features : polars.DataFrame or array of shape (n, height, width)
+        A table, or images.
+    rows : int64 array of shape (n,)
+        The row of the file each came from, counted from 1.
+    labels : polars.Series of str or Enum, optional
+    weights : float64 array of shape (n,), optional
+    """
+
+    name: str
+    features: Features
+    rows: NDArray[np.int64]
+    labels: pl.Series | None = None
+    weights: NDArray[np.float64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, index: NDArray[np.int64]) -> Dataset:
+        """Return the dataset of some rows, in the order given."""
+        return replace(
+            self,
+            features=self.features[index],
+            rows=self.rows[index],
+            labels=None if self.labels is None else self.labels[index],
+            weights=None if self.weights is None else self.weights[index],
+        )
+
+
+def read_dataset(
+    data: str | Path,
+    *,
+    part: builtin.Part = "train",
+    label: str | None = None,
+    weight: str | None = None,
+    drop: Collection[str] = (),
+    text_columns: Collection[str] = (),
+    missing: Collection[str] = (),
+    data_dir: str | Path | None = None,
+) -> Dataset:
+    """Read a file, or one part of a built-in set.
+
+    Parameters
+    ----------
+    data : path-like, "digits" or "fashion-mnist"
+    part : {"train", "test"}
+        Of a built-in set.
+    label, weight : str, optional
+        The columns of the labels and of the sample weights; they are no features.
+    drop : collection of str
+        Columns to leave out.
+    text_columns, missing : collection of str
+        As in `read_table`.
+    data_dir : path-like, optional
+        Where the files of ``fashion-mnist`` lie.
+
+    Raises
+    ------
+    DataError
+        With file, column and row.
+
+    Examples
+    --------
+    >>> digits = read_dataset("digits", part="test")
+    >>> len(digits), digits.features.shape, digits.labels[0]
+    (359, (359, 8, 8), '2')
+    """
+    if str(data) in builtin.NAMES:
+        images = builtin.load_builtin(str(data), part, data_dir)
+        names = pl.Series("label", images.classes, dtype=pl.Enum(images.classes))[images.labels]
+        return Dataset(str(data), images.images, _row_numbers(len(names)), names)
+    if table_suffix(Path(data)) == ".npz":
+        arrays = read_arrays(data)
+        x = arrays["X"]
+        y = arrays.get("y")
+        labels = None if y is None else label_text(pl.Series("y", _plain(y, data)))
+        if x.ndim == 3:
+            return Dataset(str(data), x, _row_numbers(len(x)), labels)
+        frame = pl.DataFrame(x, schema=[f"x{i + 1}" for i in range(x.shape[1])])
+        return _table_dataset(str(data), frame, None, weight, drop, labels)
+    existing_file(data)
+    # Labels are names: read as text, "007" of one file and of the next stay the same class.
+    text = {*text_columns, label} if label is not None else set(text_columns)
+    frame = read_table(data, text_columns=text, missing=missing)
+    return _table_dataset(str(data), frame, label, weight, drop, None)
+
+
+def label_text(column: pl.Series) -> pl.Series:
+    """Return labels as text: whole numbers without a decimal point, missing ones as null.
+
+    An Enum column stays one: it knows the order of its classes.
+    """
+    if column.dtype == pl.Enum:
+        return column
+    if column.dtype.is_float():
+        column = column.fill_nan(None)
+        if ((column == column.round()) | column.is_null()).all():
+            column = column.cast(pl.Int64, strict=False)
+    return column.cast(pl.String)
+
+
+def find_column(name: str, columns: list[str], path: str, what: str) -> None:
+    """Raise the DataError that proposes a column when ``name`` is none of them."""
+    if name in columns:
+        return
+    near = difflib.get_close_matches(name, columns, 1, 0.6) or difflib.get_close_matches(name.lower(), columns, 1, 0.6)
+    shown = ", ".join(columns[:12]) + (f", … ({len(columns)} columns)" if len(columns) > 12 else "")
+    hint = f"did you mean {near[0]!r}?" if near else f"the columns are {shown}"
+    raise DataError(f"there is no column {name!r} ({what}): {hint}", path=path)
+
+
+def _table_dataset(
+    name: str,
+    frame: pl.DataFrame,
+    label: str | None,
+    weight: str | None,
+    drop: Collection[str],
+    labels: pl.Series | None,
+) -> Dataset:
+    for column, what in (
+        (label, "--label"),
+        (weight, "--sample-weight"),
+        *((column, "--drop") for column in drop),
+    ):
+        if column is not None:
+            find_column(column, frame.columns, name, what)
+    if label is not None:
+        labels = _label_column(frame[label], name)
+    weights = None if weight is None else _weights(frame[weight], name)
+    left_out = {label, weight, *drop}
+    features = frame.select(column for column in frame.columns if column not in left_out)
+    if features.width == 0:
+        raise DataError("no columns are left to learn from", path=name)
+    return Dataset(name, features, _row_numbers(frame.height), labels, weights)
+
+
+def _label_column(column: pl.Series, path: str) -> pl.Series:
+    if column.dtype.is_nested() or column.dtype in (pl.Binary, pl.Object):
+        raise DataError(f"is of type {column.dtype}: labels are text or numbers", path=path, column=column.name)
+    return label_text(column)
+
+
+def _weights(column: pl.Series, path: str) -> NDArray[np.float64]:
+    numbers = column.cast(pl.Float64, strict=False) if column.dtype == pl.String or column.dtype.is_numeric() else None
+    if numbers is None:
+        raise DataError(f"is of type {column.dtype}: sample weights are numbers", path=path, column=column.name)
+    bad = ~((numbers >= 0) & numbers.is_finite()).fill_null(False)
+    if bad.any():
+        row = int(bad.arg_true()[0])
+        problem = f"{column[row]!r} is no sample weight: expected a finite number, 0 or more"
+        raise DataError(problem, path=path, column=column.name, row=row + 1)
+    if not (numbers > 0).any():
+        raise DataError("every sample weight is 0", path=path, column=column.name)
+    return numbers.to_numpy()
+
+
+def _plain(y: NDArray[Any], path: str | Path) -> NDArray[Any]:
+    if y.dtype.kind not in "buifU":
+        raise DataError(f"is {y.dtype}: expected integers or text", path=path, column="y")
+    return y
+
+
+def _row_numbers(n: int) -> NDArray[np.int64]:
+    return np.arange(1, n + 1)

@@ -1,0 +1,213 @@
+"""Table columns and images as the numbers a network learns from.
+
+What a column becomes is decided on the training rows alone; any other row is only looked up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from crossent.data import columns
+from crossent.data.columns import Category, Number
+from crossent.data.dataset import Dataset, find_column
+from crossent.errors import DataError
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The numbers of some rows.
+
+    Attributes
+    ----------
+    x : float32 array of shape (n, d)
+    unknown : dict of str to int
+        How many values of each column were categories the training rows did not have.
+    """
+
+    x: NDArray[np.float32]
+    unknown: dict[str, int]
+
+
+@dataclass(frozen=True)
+class TableEncoder:
+    """Numbers standardised, categories one-hot coded, missing values kept apart.
+
+    A number becomes ``(x - mean) / std`` with mean and deviation of the training rows. A missing number
+    takes the mean, so 0; where training rows lack it, a further feature marks it. A category becomes one
+    feature per level, a missing one a level of its own. Levels beyond ``max_levels``, the rarest, share the
+    level "(other)", as do later unknown ones; a column without that level codes an unknown category as zeros
+    and counts it. A column with one value only is left out.
+
+    Attributes
+    ----------
+    columns : tuple of Number or Category
+    notes : tuple of str
+        What was left out, and what looks doubtful.
+    """
+
+    columns: tuple[Number | Category, ...]
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def fit(cls, dataset: Dataset, *, categorical: tuple[str, ...] = (), max_levels: int = 64) -> TableEncoder:
+        """Decide on every column of the training rows.
+
+        Raises
+        ------
+        DataError
+            Dates, nested values, infinite numbers, text among numbers, identifiers.
+
+        Examples
+        --------
+        >>> frame = pl.DataFrame({"weight": [4.0, 6.0], "kind": ["cat", "dog"]})
+        >>> pets = Dataset("pets", frame, np.arange(1, 3))
+        >>> encoder = TableEncoder.fit(pets)
+        >>> encoder.feature_names
+        ['weight', 'kind=cat', 'kind=dog']
+        >>> encoder.transform(pets).x.tolist()
+        [[-1.0, 1.0, 0.0], [1.0, 0.0, 1.0]]
+        """
+        frame = _frame(dataset)
+        for name in categorical:
+            find_column(name, frame.columns, dataset.name, "--categorical")
+        fitted: list[Number | Category] = []
+        notes: list[str] = []
+        for column in frame.iter_columns():
+            part, note = columns.fit_column(column, dataset, column.name in categorical, max_levels)
+            if part is not None:
+                fitted.append(part)
+            if note is not None:
+                notes.append(note)
+        if not fitted:
+            raise DataError("no column has more than one value: there is nothing to learn from", path=dataset.name)
+        return cls(tuple(fitted), tuple(notes))
+
+    @property
+    def feature_names(self) -> list[str]:
+        return [name for column in self.columns for name in column.feature_names]
+
+    @property
+    def text_columns(self) -> list[str]:
+        """The columns that a CSV must give as text, as in training."""
+        return [column.name for column in self.columns if isinstance(column, Category) and column.text]
+
+    def transform(self, dataset: Dataset) -> Encoded:
+        """Return the features of the rows.
+
+        Raises
+        ------
+        DataError
+            A column is absent or of another type than in training, naming the row.
+        """
+        frame = _frame(dataset)
+        absent = [column.name for column in self.columns if column.name not in frame.columns]
+        if absent:
+            names = ", ".join(map(repr, absent))
+            raise DataError(
+                f"lacks the column{'s' * (len(absent) > 1)} {names} that the model needs", path=dataset.name
+            )
+        x = np.zeros((frame.height, sum(len(column.feature_names) for column in self.columns)), np.float32)
+        unknown: dict[str, int] = {}
+        start = 0
+        for column in self.columns:
+            stop = start + len(column.feature_names)
+            n_unknown = column.encode(frame[column.name], dataset, x[:, start:stop])
+            if n_unknown:
+                unknown[column.name] = n_unknown
+            start = stop
+        return Encoded(x, unknown)
+
+    def extra_columns(self, dataset: Dataset) -> list[str]:
+        """Return the columns of the rows that the model does not use."""
+        used = {column.name for column in self.columns}
+        return [name for name in _frame(dataset).columns if name not in used]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `encoder_from_json` restores, floats exactly."""
+        parts = [{"kind": type(column).__name__.lower(), **asdict(column)} for column in self.columns]
+        return {"kind": "table", "columns": parts, "notes": list(self.notes)}
+
+
+@dataclass(frozen=True)
+class ImageEncoder:
+    """Pixels divided by the largest value of the training images.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Height and width.
+    largest : float
+    """
+
+    notes: ClassVar[tuple[str, ...]] = ()
+    text_columns: ClassVar[tuple[str, ...]] = ()
+
+    shape: tuple[int, int]
+    largest: float
+
+    @classmethod
+    def fit(cls, dataset: Dataset) -> ImageEncoder:
+        images = _images(dataset)
+        largest = float(np.abs(images).max())
+        if not np.isfinite(largest):
+            row = int(np.argmax(~np.isfinite(images).all(axis=(1, 2))))
+            raise DataError("a pixel is not finite", path=dataset.name, column="X", row=int(dataset.rows[row]))
+        if largest == 0:
+            raise DataError("every pixel is 0: there is nothing to learn from", path=dataset.name)
+        return cls((images.shape[1], images.shape[2]), largest)
+
+    @property
+    def feature_names(self) -> list[str]:
+        return [f"pixel {row},{column}" for row in range(self.shape[0]) for column in range(self.shape[1])]
+
+    def transform(self, dataset: Dataset) -> Encoded:
+        images = _images(dataset)
+        if images.shape[1:] != self.shape:
+            sizes = [" x ".join(map(str, shape)) for shape in (images.shape[1:], self.shape)]
+            raise DataError(f"images of {sizes[0]} pixels: the model was trained on {sizes[1]}", path=dataset.name)
+        x = images.reshape(len(images), -1).astype(np.float32)
+        x /= np.float32(self.largest)
+        if not np.isfinite(x).all():
+            row = int(np.argmin(np.isfinite(x).all(axis=1)))
+            raise DataError("a pixel is not finite", path=dataset.name, column="X", row=int(dataset.rows[row]))
+        return Encoded(x, {})
+
+    def extra_columns(self, dataset: Dataset) -> list[str]:
+        return []
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": "images", "shape": list(self.shape), "largest": self.largest}
+
+
+def fit_encoder(dataset: Dataset, categorical: tuple[str, ...] = ()) -> TableEncoder | ImageEncoder:
+    """Return the encoder for what the dataset holds."""
+    if isinstance(dataset.features, pl.DataFrame):
+        return TableEncoder.fit(dataset, categorical=categorical)
+    return ImageEncoder.fit(dataset)
+
+
+def encoder_from_json(saved: dict[str, Any]) -> TableEncoder | ImageEncoder:
+    """Restore an encoder from its `to_json`."""
+    if saved["kind"] == "images":
+        return ImageEncoder((saved["shape"][0], saved["shape"][1]), saved["largest"])
+    kinds: dict[str, type[Number] | type[Category]] = {"number": Number, "category": Category}
+    parts = [{**part, **({"levels": tuple(part["levels"])} if "levels" in part else {})} for part in saved["columns"]]
+    restored = tuple(kinds[part.pop("kind")](**part) for part in parts)
+    return TableEncoder(restored, tuple(saved["notes"]))
+
+
+def _frame(dataset: Dataset) -> pl.DataFrame:
+    if not isinstance(dataset.features, pl.DataFrame):
+        raise DataError("holds images: the model was trained on a table", path=dataset.name)
+    return dataset.features
+
+
+def _images(dataset: Dataset) -> NDArray[Any]:
+    if isinstance(dataset.features, pl.DataFrame):
+        raise DataError("is a table: the model was trained on images", path=dataset.name)
+    return dataset.features

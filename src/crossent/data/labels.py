@@ -1,0 +1,69 @@
+"""Labels as text to classes as numbers, and what is wrong with labels that cannot be classes."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from crossent.data.dataset import Dataset
+from crossent.errors import DataError
+
+
+def drop_missing_labels(dataset: Dataset) -> tuple[Dataset, int]:
+    """Return the rows that have a label, and how many had none."""
+    labels = _present(dataset)
+    kept = labels.is_not_null().arg_true().to_numpy().astype(np.int64)
+    return dataset.take(kept), len(dataset) - len(kept)
+
+
+def find_classes(dataset: Dataset, column: str) -> list[str]:
+    """Return the classes in order (an Enum's own, numbers by value, else by name), or raise for labels that are none.
+
+    Raises
+    ------
+    DataError
+        A missing label, a single class, or so many different labels that they cannot be classes.
+    """
+    labels = _present(dataset)
+    if labels.null_count():
+        row = int(labels.is_null().arg_true()[0])
+        count = f"{labels.null_count()} rows have" if labels.null_count() > 1 else "the row has"
+        problem = f"{count} no label (give --drop-missing-label to leave such rows out)"
+        raise DataError(problem, path=dataset.name, column=column, row=int(dataset.rows[row]))
+    classes = labels.unique()
+    if len(classes) < 2:
+        raise DataError(f"every label is {labels[0]!r}: expected two or more classes", path=dataset.name, column=column)
+    if len(classes) > 50 and len(classes) > len(labels) / 2:
+        problem = f"has {len(classes)} different labels in {len(labels)} rows: expected classes"
+        raise DataError(problem, path=dataset.name, column=column)
+    if isinstance(labels.dtype, pl.Enum):
+        return [name for name in labels.dtype.categories if name in set(classes)]
+    numbers = classes.cast(pl.Float64, strict=False)
+    order = classes if numbers.null_count() else numbers
+    return classes[order.arg_sort()].to_list()
+
+
+def encode_labels(dataset: Dataset, classes: list[str], column: str) -> NDArray[np.int64]:
+    """Return each row's class as an index into ``classes``; a bad one raises, naming its row."""
+    labels = _present(dataset)
+    codes = class_codes(labels, classes)
+    if codes.null_count():
+        row = int(codes.is_null().arg_true()[0])
+        if labels[row] is None:
+            problem = "the row has no label"
+        else:
+            problem = f"{labels[row]!r} is none of the {len(classes)} classes of training: its loss is infinite"
+        raise DataError(problem, path=dataset.name, column=column, row=int(dataset.rows[row]))
+    return codes.to_numpy().astype(np.int64)
+
+
+def class_codes(labels: pl.Series, classes: list[str]) -> pl.Series:
+    """Return indices into ``classes``, null where the label is none of them."""
+    return labels.cast(pl.String).cast(pl.Enum(classes), strict=False).to_physical()
+
+
+def _present(dataset: Dataset) -> pl.Series:
+    if dataset.labels is None:
+        raise DataError("holds no labels: expected an array y", path=dataset.name)
+    return dataset.labels

@@ -1,0 +1,144 @@
+"""A trained model as a whole: what turns a row of a file into the logits of its classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crossent.data.dataset import Dataset, read_dataset
+from crossent.data.encoder import Encoded, ImageEncoder, TableEncoder, encoder_from_json
+from crossent.errors import DataError
+
+if TYPE_CHECKING:
+    from crossent.estimators.softmax_classifier import SoftmaxClassifier
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A classifier, the encoder of its features, and the names of its classes.
+
+    Attributes
+    ----------
+    classes : list of str
+    label : str
+        The column of the labels in training.
+    frequencies : float64 array of shape (C,)
+        The share of each class in training.
+    source : str
+        What it was trained on.
+    """
+
+    estimator: SoftmaxClassifier
+    encoder: TableEncoder | ImageEncoder
+    classes: list[str]
+    label: str
+    frequencies: NDArray[np.float64]
+    source: str
+    ignored: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    def read(
+        self,
+        data: str | Path,
+        *,
+        label: bool = False,
+        weight: str | None = None,
+        data_dir: str | Path | None = None,
+    ) -> Dataset:
+        """Read rows as in training; of a built-in set, its test part. ``label`` reads the labels too."""
+        return read_dataset(
+            data,
+            part="test",
+            label=self.label if label else None,
+            weight=weight,
+            text_columns=self.encoder.text_columns,
+            missing=self.missing,
+            data_dir=data_dir,
+        )
+
+    def encode(self, dataset: Dataset) -> Encoded:
+        """Return the features of the rows."""
+        return self.encoder.transform(dataset)
+
+    def unused_columns(self, dataset: Dataset) -> list[str]:
+        """Return the columns of the rows that training never saw."""
+        seen = {self.label, *self.ignored}
+        return [name for name in self.encoder.extra_columns(dataset) if name not in seen]
+
+    def logits_of(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the logits of encoded rows, one column per class.
+
+        scikit-learn gives two classes one score, the difference of their logits; here each class has its own.
+        """
+        scores = np.asarray(self.estimator.decision_function(x), np.float64)
+        if scores.ndim == 1:
+            scores = np.stack([np.zeros_like(scores), scores], axis=1)
+        return scores
+
+    def logits(self, data: str | Path, *, data_dir: str | Path | None = None) -> NDArray[np.float64]:
+        """Return the logits of every row of a file (or the test part of a built-in set), shape (n, C)."""
+        return self.logits_of(self.encode(self.read(data, data_dir=data_dir)).x)
+
+    def logits_of_row(
+        self, data: str | Path, row: int, *, data_dir: str | Path | None = None
+    ) -> tuple[NDArray[np.float64], str | None]:
+        """Return the logits of one row, counted from 1, and its label where it has one that is a class."""
+        dataset = self.read(data, data_dir=data_dir)
+        if not 1 <= row <= len(dataset):
+            raise DataError(f"there is no row {row}: expected 1 to {len(dataset)}", path=dataset.name)
+        one = dataset.take(np.array([row - 1]))
+        if isinstance(self.encoder, TableEncoder) and self.label in self.encoder.extra_columns(one):
+            one = self.read(data, label=True, data_dir=data_dir).take(np.array([row - 1]))
+        name = None if one.labels is None else one.labels[0]
+        return self.logits_of(self.encode(one).x)[0], name if name in self.classes else None
+
+
+def save_trained(directory: str | Path, model: TrainedModel) -> None:
+    """Write the model's directory: safetensors and JSON."""
+    from crossent.estimators.model_files import save_model
+
+    extra: dict[str, Any] = {
+        "format": _FORMAT,
+        "classes": model.classes,
+        "label": model.label,
+        "source": model.source,
+        "ignored": list(model.ignored),
+        "missing": list(model.missing),
+        "encoder": model.encoder.to_json(),
+    }
+    save_model(directory, model.estimator, extra_tensors={"frequencies": model.frequencies}, extra=extra)
+
+
+def load_trained(directory: str | Path) -> TrainedModel:
+    """Load what `save_trained` wrote.
+
+    Raises
+    ------
+    DataError
+        The directory holds no such model.
+    """
+    from crossent.estimators.model_files import load_model
+
+    loaded = load_model(directory)
+    extra = loaded.extra
+    try:
+        if extra["format"] != _FORMAT:
+            raise DataError(f"was written in format {extra['format']}: expected {_FORMAT}", path=directory)
+        return TrainedModel(
+            estimator=loaded.estimator,
+            encoder=encoder_from_json(extra["encoder"]),
+            classes=list(extra["classes"]),
+            label=extra["label"],
+            frequencies=np.asarray(loaded.extra_tensors["frequencies"], np.float64),
+            source=extra["source"],
+            ignored=tuple(extra["ignored"]),
+            missing=tuple(extra["missing"]),
+        )
+    except (KeyError, TypeError, IndexError) as error:
+        raise DataError(f"is not a model written by crossent train: {error!s} is missing", path=directory) from error

@@ -1,0 +1,185 @@
+"""One prediction explained: its loss and the derivative for each rule of who pays, in several formats."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from crossent.errors import invalid_type
+from crossent.simplex import Differential, differential, differential_from_logits
+from crossent.simplex_inputs import GENERAL_RULES, FloatArray, Target, class_index
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Named: TypeAlias = ArrayLike | Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Everything that is shown about one prediction; every view of it is made from these numbers.
+
+    Attributes
+    ----------
+    differential : Differential
+        The prediction, the truth, the loss and its derivative.
+    payers : tuple of int
+        The classes whose charts (``pay=r``) are shown beside the three general rules.
+    """
+
+    differential: Differential
+    payers: tuple[int, ...]
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The rules of payment shown: nobody, everyone, in proportion, then the paying classes by name."""
+        return (*GENERAL_RULES, *(self.differential.classes[r] for r in self.payers))
+
+    @property
+    def derivatives(self) -> dict[str, FloatArray]:
+        """The derivative as each class rises, by rule of payment."""
+        return {rule: self.differential.grad(rule) for rule in self.rules}
+
+    @property
+    def multiples(self) -> dict[str, float]:
+        """λ by rule, in: derivatives[rule] = derivatives["nobody"] + λ·(1, …, 1)."""
+        return {rule: self.differential.multiple(rule) for rule in self.rules}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers as plain floats and lists, every vector as long as ``"classes"``."""
+        d = self.differential
+        return {
+            "classes": list(d.classes),
+            "truth": d.truth.tolist(),
+            "prediction": d.probs.tolist(),
+            "loss": d.loss,
+            "derivatives": {rule: values.tolist() for rule, values in self.derivatives.items()},
+            "logit_gradient": d.logits.tolist(),
+            "natural_gradient": d.natural.tolist(),
+        }
+
+    def to_json(self, *, indent: int | None = 2) -> str:
+        """Return `to_dict` as JSON in full precision.
+
+        JSON has no infinity: it is written as the string ``"inf"`` or ``"-inf"``, which ``float`` reads back.
+        """
+        return dump_json(self.to_dict(), indent=indent)
+
+    def to_text(self, width: int = 80) -> str:
+        """Return plain text in lines of at most ``width`` columns."""
+        from crossent.explanation_text import explanation_view, plain_text
+
+        return plain_text(explanation_view(self), width)
+
+    def to_latex(self) -> str:
+        """Return the derivation with this prediction's numbers, for a document that loads amsmath."""
+        from crossent.explanation_latex import latex
+
+        return latex(self)
+
+    def _repr_html_(self) -> str:
+        from crossent.explanation_html import html
+
+        return html(self)
+
+    def __rich__(self) -> RenderableType:
+        from crossent.explanation_text import explanation_view
+
+        return explanation_view(self)
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+
+def explain(
+    probs: Named | None = None,
+    *,
+    logits: Named | None = None,
+    target: Target,
+    classes: Sequence[object] | None = None,
+    pay: int | str | Iterable[int | str] = "nobody",
+    normalize: bool = False,
+) -> Explanation:
+    """Explain one prediction: the loss, and its derivative for each rule of who pays.
+
+    Parameters
+    ----------
+    probs : array-like of shape (C,) or mapping of class name to probability
+        The prediction. Give this or ``logits``.
+    logits : array-like of shape (C,) or mapping of class name to logit
+        The prediction as scores, from which a loss or gradient below 1e-16 is still exact.
+    target : int, str, mapping or array-like of shape (C,)
+        The truth: a class by index or name, or a distribution.
+    classes : sequence of str, optional
+        Names; the keys of a mapping otherwise, else ``"0"``, ``"1"``, ….
+    pay : str, int or several of them
+        Classes to show as payers beside nobody, everyone and in proportion, which are always shown. Where no
+        class is named, it is the class with the most truth: the one the popular question is about.
+    normalize : bool
+        Divide ``probs`` by their sum, whatever it is.
+
+    Raises
+    ------
+    ValueError, TypeError
+        The message names the class, its value and what was expected.
+
+    Examples
+    --------
+    >>> story = explain({"dog": 0.5, "cat": 0.49, "bird": 0.01}, target="dog")
+    >>> story.differential.loss
+    0.6931471805599453
+    >>> {rule: values.round(4).tolist() for rule, values in story.derivatives.items()}["dog"]
+    [0.0, 2.0, 2.0]
+    """
+    if (probs is None) == (logits is None):
+        raise TypeError("explain takes one of probs and logits: " + ("neither" if probs is None else "both") + " given")
+    names, values = _split(probs if logits is None else logits, classes, "probs" if logits is None else "logits")
+    if logits is None:
+        d = differential(values, target, classes=names, normalize=normalize)
+    elif normalize:
+        raise TypeError("normalize divides probs by their sum: logits need no such thing")
+    else:
+        d = differential_from_logits(values, target, classes=names)
+    return Explanation(d, _payers(d, pay))
+
+
+def dump_json(value: object, *, indent: int | None) -> str:
+    """Return JSON, with infinities as the strings "inf" and "-inf"."""
+    return json.dumps(_spelled(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def _spelled(value: object) -> object:
+    if isinstance(value, float) and math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    if isinstance(value, dict):
+        return {key: _spelled(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_spelled(item) for item in value]
+    return value
+
+
+def _split(
+    given: Named | None, classes: Sequence[object] | None, argument: str
+) -> tuple[Sequence[object] | None, ArrayLike]:
+    if not isinstance(given, Mapping):
+        assert given is not None
+        return classes, given
+    if classes is not None:
+        raise TypeError(f"classes is given twice: {argument} is a mapping and names them already")
+    return tuple(given), list(given.values())
+
+
+def _payers(d: Differential, pay: int | str | Iterable[int | str]) -> tuple[int, ...]:
+    asked = [pay] if isinstance(pay, (int, str, np.integer)) else list(pay)
+    if any(isinstance(rule, (float, np.floating)) for rule in asked):
+        raise invalid_type("pay", asked[0], "rules by name (weights: differential(...).grad(pay=weights))")
+    named = [class_index(rule, d.classes, "pay", GENERAL_RULES) for rule in asked if rule not in GENERAL_RULES]
+    if not named and d.mass > 0:
+        named = [int(np.argmax(d.truth))]
+    return tuple(dict.fromkeys(named))

@@ -1,0 +1,50 @@
+"""An explanation as an HTML fragment, for notebooks."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from crossent.explanation_words import (
+    headline,
+    logit_entry,
+    multiples_line,
+    notes,
+    number,
+    probability,
+    shown,
+    why_both_are_right,
+)
+from crossent.simplex_inputs import GENERAL_RULES
+
+if TYPE_CHECKING:
+    from crossent.explain import Explanation
+
+
+def html(explanation: Explanation) -> str:
+    """Return a table and its paragraphs; every name is escaped, no script or style sheet is needed."""
+    d = explanation.differential
+    rules = explanation.derivatives
+    payers = [rule if rule in GENERAL_RULES else shown(rule) for rule in rules]
+    head = (
+        '<tr><th rowspan="2" scope="col">class</th><th rowspan="2" scope="col">truth</th>'
+        '<th rowspan="2" scope="col">prediction</th>'
+        f'<th colspan="{len(rules)}" scope="colgroup">derivative as the class rises, by who pays</th>'
+        '<th rowspan="2" scope="col">logit gradient<br>(covector in logits)</th>'
+        '<th rowspan="2" scope="col">natural gradient<br>(vector on the simplex)</th></tr>'
+        "<tr>" + "".join(f'<th scope="col">{escape(payer)}</th>' for payer in payers) + "</tr>"
+    )
+    rows = []
+    for c, name in enumerate(d.classes):
+        both = logit_entry(d, c)
+        by_rule = [number(values[c]) for values in rules.values()]
+        cells = [number(d.truth[c]), probability(d, c), *by_rule, both, both]
+        tds = "".join(f"<td>{cell}</td>" for cell in cells)
+        rows.append(f'<tr><th scope="row">{escape(shown(name))}</th>{tds}</tr>')
+    paragraphs = [multiples_line(explanation), *notes(d), why_both_are_right(explanation)]
+    return (
+        f'<div class="crossent-explanation"><table><caption>{escape(headline(d))}</caption>'
+        f"<thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
+        + "".join(f"<p>{escape(text)}</p>" for text in paragraphs)
+        + "</div>"
+    )

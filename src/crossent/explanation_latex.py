@@ -1,0 +1,257 @@
+"""An explanation as a derivation in LaTeX, each step with this prediction's numbers (amsmath, any engine)."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from crossent.explanation_words import logit_entry, number, probability, shown
+from crossent.simplex_inputs import GENERAL_RULES
+
+if TYPE_CHECKING:
+    from crossent.explain import Explanation
+    from crossent.simplex import Differential
+
+_DIGITS = 6
+_SHOWN = 6
+_ROWS_PER_TABLE = 30
+_COLUMNS_PER_TABLE = 4
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "[": "{[}",  # after the \\\\ of a row it would begin an optional argument
+    "*": "{*}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\ensuremath{<}",
+    ">": r"\ensuremath{>}",
+    "|": r"\ensuremath{|}",
+    '"': "''",
+    "♠": r"\ensuremath{\spadesuit}",
+    "♥": r"\ensuremath{\heartsuit}",
+    "♦": r"\ensuremath{\diamondsuit}",
+    "♣": r"\ensuremath{\clubsuit}",
+    "ß": r"\ss{}",
+    "ø": r"\o{}",
+    "Ø": r"\O{}",
+    "æ": r"\ae{}",
+    "Æ": r"\AE{}",
+    "ł": r"\l{}",
+    "Ł": r"\L{}",
+    **{c: "\\" + c for c in "#$%&_"},
+}
+_ACCENTS = {
+    "\u0300": "`",
+    "\u0301": "'",
+    "\u0302": "^",
+    "\u0303": "~",
+    "\u0304": "=",
+    "\u0306": "u",
+    "\u0307": ".",
+    "\u0308": '"',
+    "\u030a": "r",
+    "\u030b": "H",
+    "\u030c": "v",
+    "\u0327": "c",
+}
+
+
+def latex_text(name: str) -> str:
+    """Return a class name that pdfLaTeX, XeLaTeX and LuaLaTeX all typeset without further packages.
+
+    A character that the default fonts lack is written by its code point.
+
+    >>> print(latex_text("50% café & 11♥"))
+    50\\% caf\\'{e} \\& 11\\ensuremath{\\heartsuit}
+    """
+    return "".join(_character(c) for c in shown(name))
+
+
+def _character(c: str) -> str:
+    if c in _SPECIAL:
+        return _SPECIAL[c]
+    if c.isascii():
+        return c
+    base, *accents = list(unicodedata.normalize("NFD", c))
+    if len(accents) == 1 and accents[0] in _ACCENTS and base.isascii():
+        dotless = {"i": r"\i", "j": r"\j"}.get(base, base)
+        return f"\\{_ACCENTS[accents[0]]}{{{dotless}}}"
+    return rf"\texttt{{U+{ord(c):04X}}}"
+
+
+def latex_number(value: float | str) -> str:
+    """Return a number for math mode.
+
+    >>> latex_number(1e-20), latex_number(-float("inf")), latex_number(0.5)
+    ('1\\\\times 10^{-20}', '-\\\\infty', '0.5')
+    """
+    text = value if isinstance(value, str) else number(value, _DIGITS)
+    if text.startswith("1 - "):
+        return "1-" + latex_number(text[4:])
+    mantissa, e, exponent = text.replace("inf", r"\infty").partition("e")
+    return rf"{mantissa}\times 10^{{{int(exponent)}}}" if e else mantissa
+
+
+def latex(explanation: Explanation) -> str:
+    """Return the derivation as a fragment: loss, each rule of payment, why they agree, softmax, a table."""
+    d = explanation.differential
+    steps = [_loss_step(d), _ambient_step(d)]
+    steps += [_chart_step(d, r) for r in explanation.payers]
+    steps += [_general_step(explanation), _softmax_step(d), _natural_step(), *_tables(explanation)]
+    return "\n\n".join(steps) + "\n"
+
+
+def _sub(letter: str, name: str) -> str:
+    return rf"{letter}_{{\text{{{latex_text(name)}}}}}"
+
+
+def _truth_first(d: Differential) -> list[int]:
+    """A few classes to show steps for: those with truth, then the likeliest."""
+    order = sorted(range(len(d.classes)), key=lambda c: (-d.truth[c], -d.probs[c]))
+    return sorted(order if len(order) <= _SHOWN else order[: _SHOWN // 2])
+
+
+def _align(lines: Sequence[str]) -> str:
+    return "\\begin{align*}\n" + " \\\\\n".join(lines) + "\n\\end{align*}"
+
+
+def _fraction(d: Differential, c: int) -> str:
+    return rf"\frac{{{latex_number(d.truth[c])}}}{{{latex_number(probability(d, c, _DIGITS))}}}"
+
+
+def _factor(d: Differential, c: int) -> str:
+    value = latex_number(probability(d, c, _DIGITS))
+    return f"({value})" if value.startswith("1-") else value
+
+
+def _rest(d: Differential, used: Sequence[int]) -> str:
+    left = len(d.classes) - len(used)
+    return f" The other {left} classes are in the table below." if left else ""
+
+
+def _loss_step(d: Differential) -> str:
+    there = np.flatnonzero(d.truth).tolist()
+    terms = [rf"{latex_number(d.truth[c])}\,\log {_factor(d, c)}" for c in there[: _SHOWN // 2]]
+    if len(there) > _SHOWN // 2:
+        terms.append(r"\dots")
+    total = " + ".join(terms) or "0"
+    lines = [
+        r"H(p,q) &= -\sum_c p_c \log q_c",
+        rf"&= -\bigl[{total}\bigr]",
+        rf"&= {latex_number(d.loss)}",
+    ]
+    return "\\textbf{The loss} of the prediction $q$ under the truth $p$, in nats:\n" + _align(lines)
+
+
+def _ambient_step(d: Differential) -> str:
+    used = _truth_first(d)
+    lines = [
+        rf"{_sub('a', d.classes[c])} &= -{_fraction(d, c)} = {latex_number(d.ambient[c])}"
+        if d.truth[c] > 0
+        else rf"{_sub('a', d.classes[c])} &= 0 \qquad\text{{(no truth here)}}"
+        for c in used
+    ]
+    return (
+        r"\textbf{Nobody pays.} Hold every other probability fixed: "
+        r"$a_c = \partial H/\partial q_c = -p_c/q_c$. The step leaves the simplex."
+        + _rest(d, used)
+        + "\n"
+        + _align(lines)
+    )
+
+
+def _chart_step(d: Differential, r: int) -> str:
+    used = [c for c in _truth_first(d) if c != r]
+    name, chart = d.classes[r], d.grad(r)
+    share = _fraction(d, r) if d.truth[r] > 0 else "0"
+    lines = []
+    for c in used:
+        own = "-" + _fraction(d, c) if d.truth[c] > 0 else "0"
+        lines.append(rf"{_sub('a', d.classes[c])} - {_sub('a', name)} &= {own} + {share} = {latex_number(chart[c])}")
+    return (
+        rf"\textbf{{{latex_text(name)} pays.}} Let ${_sub('q', name)} = 1 - \sum q_c$ over the others, "
+        rf"so that $\partial {_sub('q', name)}/\partial q_c = -1$. The chain rule adds the payer's share "
+        rf"${_sub('p', name)}/{_sub('q', name)} = {latex_number(d.multiple(r))}$ to every entry, and the "
+        r"payer's own entry is $0$:" + "\n" + _align(lines)
+    )
+
+
+def _general_step(explanation: Explanation) -> str:
+    d = explanation.differential
+    lines = []
+    for rule, multiple in explanation.multiples.items():
+        title = latex_text(rule) + ("" if rule == "in proportion" else " pays")
+        lines.append(rf"\text{{{title}:}}\quad \lambda &= {latex_number(multiple)}")
+    return (
+        r"\textbf{Any rule of payment} $w$ with $\sum_c w_c = 1$ moves along $e_c - w$ and gives "
+        r"$a_c - \langle w, a\rangle$, which is $a_c + \lambda$ with the same "
+        r"$\lambda = -\langle w, a\rangle$ for every class:"
+        + "\n"
+        + _align(lines)
+        + "\nA move $v$ along the simplex has $\\sum_c v_c = 0$, "
+        + "so $\\sum_c (a_c + \\lambda) v_c = \\sum_c a_c v_c$: every rule describes the same derivative."
+        + (f" Here $\\sum_c p_c = {latex_number(d.mass)}$." if d.mass != 1.0 else "")
+    )
+
+
+def _softmax_step(d: Differential) -> str:
+    used = _truth_first(d)
+    lines = [
+        rf"\frac{{\partial H}}{{\partial {_sub('z', d.classes[c])}}} &= "
+        + ("" if d.mass == 1.0 else latex_number(d.mass) + r"\cdot ")
+        + rf"{_factor(d, c)} - {latex_number(d.truth[c])} = "
+        + latex_number(logit_entry(d, c, _DIGITS))
+        for c in used
+    ]
+    return (
+        r"\textbf{In logits} $z$, with $q = \operatorname{softmax}(z)$ and "
+        r"$\partial q_c/\partial z_k = q_c(\delta_{ck} - q_k)$, the constant disappears because "
+        r"$\sum_c \partial q_c/\partial z_k = 0$, and what remains is a covector:"
+        + "\n"
+        + r"\[ \frac{\partial H}{\partial z_k} = \sum_c (a_c + \lambda)\, q_c(\delta_{ck} - q_k)"
+        + r" = P q_k - p_k, \qquad P = \sum_c p_c. \]"
+        + "\n"
+        + _align(lines)
+    )
+
+
+def _natural_step() -> str:
+    return (
+        r"\textbf{The natural gradient} is the vector $g$ on the simplex with "
+        r"$\sum_c g_c v_c/q_c = \sum_c a_c v_c$ for every $v$ along it (Fisher--Rao metric): "
+        r"$g = Pq - p$, the same numbers as a vector."
+    )
+
+
+def _tables(explanation: Explanation) -> list[str]:
+    d = explanation.differential
+    columns: list[tuple[str, list[str]]] = [
+        ("truth", [number(p, _DIGITS) for p in d.truth]),
+        ("prediction", [probability(d, c, _DIGITS) for c in range(len(d.classes))]),
+    ]
+    for rule, values in explanation.derivatives.items():
+        title = latex_text(rule) + (" pays" if rule not in GENERAL_RULES else "")
+        columns.append((title, [number(value, _DIGITS) for value in values]))
+    columns.append(("logits, natural", [logit_entry(d, c, _DIGITS) for c in range(len(d.classes))]))
+    n_parts = math.ceil(len(columns) / _COLUMNS_PER_TABLE)
+    size = math.ceil(len(columns) / n_parts)
+    return [
+        _table(d, columns[at : at + size], range(row, min(row + _ROWS_PER_TABLE, len(d.classes))))
+        for at in range(0, len(columns), size)
+        for row in range(0, len(d.classes), _ROWS_PER_TABLE)
+    ]
+
+
+def _table(d: Differential, columns: Sequence[tuple[str, list[str]]], rows: range) -> str:
+    lines = [" & ".join(["class", *(title for title, _ in columns)]) + r" \\ \hline\rule{0pt}{2.6ex}%"]
+    for c in rows:
+        cells = [f"${latex_number(values[c])}$" for _, values in columns]
+        lines.append(" & ".join([latex_text(d.classes[c]), *cells]) + r" \\")
+    body = "\n".join(lines)
+    return f"\\medskip\\noindent\n\\begin{{tabular}}{{l{'r' * len(columns)}}}\n{body}\n\\end{{tabular}}"
