@@ -10,12 +10,10 @@ from __future__ import annotations
 import itertools
 import os
 import time
-
-# They would choose another kernel or blocking than a user gets.
-for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
-    os.environ.pop(name, None)
+from itertools import pairwise
 
 import numpy as np
+import scipy
 from scipy.linalg.blas import sgemm
 from threadpoolctl import threadpool_limits
 
@@ -47,7 +45,11 @@ def products_epoch(sizes: tuple[int, ...], n_batches: int) -> None:
     rng = np.random.default_rng(0)
     # Transposed views: SciPy's BLAS takes column-major arrays without a copy.
     inputs = [rng.standard_normal((BATCH, size), dtype=np.float32).T for size in sizes]
+<<<<<<< HEAD
     weights = [rng.standard_normal(shape, dtype=np.float32).T for shape in itertools.pairwise(sizes)]
+=======
+    weights = [rng.standard_normal(shape, dtype=np.float32).T for shape in pairwise(sizes)]
+>>>>>>> engine
     outputs, weight_bars = [array.copy(order="F") for array in inputs], [array.copy(order="F") for array in weights]
     for _ in range(n_batches):
         for k, weight in enumerate(weights):
@@ -114,8 +116,7 @@ def compare(hidden: tuple[int, ...], x: np.ndarray, labels: np.ndarray) -> str:
     floor = np.array(seconds["engine"]) / np.array(seconds["products"])
     rival = np.array(seconds["NumPy"]) / np.array(seconds["engine"])
     flops = problem.n_batches * sum(
-        2 * BATCH * i * o * (3 if k else 2)
-        for k, (i, o) in enumerate(zip(problem.layer_sizes[:-1], problem.layer_sizes[1:]))
+        2 * BATCH * i * o * (3 if k else 2) for k, (i, o) in enumerate(pairwise(problem.layer_sizes))
     )
     return (
         f"{'-'.join(map(str, problem.layer_sizes)):>12}  {median['engine']:9.3f}  {median['products']:9.3f}  "
@@ -125,12 +126,20 @@ def compare(hidden: tuple[int, ...], x: np.ndarray, labels: np.ndarray) -> str:
 
 
 def main() -> None:
+    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
+        if name in os.environ:
+            raise SystemExit(f"unset {name}: it makes OpenBLAS choose other products than a user gets")
     x, labels = data()
+    print(f"an epoch of {ROWS} rows in batches of {BATCH}; medians of {REPEATS} alternate runs, 1 thread")
+    print(f"NumPy {np.__version__}, SciPy {scipy.__version__}")
     print(
+<<<<<<< HEAD
         f"an epoch of {ROWS} rows in batches of {BATCH}; medians of {REPEATS} alternate runs, 1 thread, "
         f"NumPy {np.__version__}"
+=======
+        "     network   engine s  products s    NumPy s   engine/products       NumPy/engine        GFLOP/s (products)"
+>>>>>>> engine
     )
-    print("     network  engine  s  products s    NumPy s  engine/products     NumPy/engine        GFLOP/s of products")
     with threadpool_limits(1):
         for hidden in ((), (128,), (512, 512)):
             print(compare(hidden, x, labels), flush=True)

@@ -59,7 +59,7 @@ def second_moments(problem: Problem, order: Indices) -> tuple[float, float]:
 
 def _largest_eigenvalue(x: npt.NDArray[np.float64], mass: npt.NDArray[np.float64]) -> float:
     # Fixed, whatever the seed: the step size is a property of the data.
-    vector: Array = np.random.default_rng(0).standard_normal((x.shape[1],))
+    vector = np.random.default_rng(0).standard_normal((x.shape[1],))
     length = float(np.linalg.norm(vector))
     for _ in range(POWER_ITERATIONS):
         if length == 0:
