@@ -7,7 +7,6 @@ it is; it is the floor. The NumPy loop must end at the engine's training log-los
 
 from __future__ import annotations
 
-import itertools
 import os
 import time
 from itertools import pairwise
@@ -45,11 +44,7 @@ def products_epoch(sizes: tuple[int, ...], n_batches: int) -> None:
     rng = np.random.default_rng(0)
     # Transposed views: SciPy's BLAS takes column-major arrays without a copy.
     inputs = [rng.standard_normal((BATCH, size), dtype=np.float32).T for size in sizes]
-<<<<<<< HEAD
-    weights = [rng.standard_normal(shape, dtype=np.float32).T for shape in itertools.pairwise(sizes)]
-=======
     weights = [rng.standard_normal(shape, dtype=np.float32).T for shape in pairwise(sizes)]
->>>>>>> engine
     outputs, weight_bars = [array.copy(order="F") for array in inputs], [array.copy(order="F") for array in weights]
     for _ in range(n_batches):
         for k, weight in enumerate(weights):
@@ -133,12 +128,7 @@ def main() -> None:
     print(f"an epoch of {ROWS} rows in batches of {BATCH}; medians of {REPEATS} alternate runs, 1 thread")
     print(f"NumPy {np.__version__}, SciPy {scipy.__version__}")
     print(
-<<<<<<< HEAD
-        f"an epoch of {ROWS} rows in batches of {BATCH}; medians of {REPEATS} alternate runs, 1 thread, "
-        f"NumPy {np.__version__}"
-=======
         "     network   engine s  products s    NumPy s   engine/products       NumPy/engine        GFLOP/s (products)"
->>>>>>> engine
     )
     with threadpool_limits(1):
         for hidden in ((), (128,), (512, 512)):
