@@ -58,6 +58,11 @@ def test_callback_that_returns_true_ends_the_run(digits):
     assert stop.score(*digits) > 0.8
 
 
+def test_numpys_true_ends_the_run_too(digits):
+    stop = SoftmaxClassifier(max_epochs=50, random_state=0, callbacks=[lambda event: np.bool_(event.epoch == 2)])
+    assert stop.fit(*digits).n_iter_ == 1
+
+
 def test_what_a_callback_returns_otherwise_does_not_matter(digits):
     model = SoftmaxClassifier(max_epochs=3, random_state=0, callbacks=[lambda event: 1]).fit(*digits)
     assert model.n_iter_ == 3

@@ -43,3 +43,27 @@ def test_features_of_any_scale_get_a_step_that_works():
     for scale in (1e-3, 1.0, 1e4):
         model = SoftmaxClassifier(alpha=0, max_epochs=40, random_state=0).fit(x * scale, y)
         assert model.loss_curve_[-1] < (2.0 if scale < 1e-2 else 0.3)
+
+
+def test_few_heavy_rows_do_not_make_the_automatic_step_diverge():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20_000, 5)), (np.arange(20_000) < 10).astype(int)
+    model = SoftmaxClassifier(class_weight="balanced", random_state=0).fit(x, y)
+    assert np.isfinite(model.coef_).all()
+
+
+def test_network_recovers_where_the_end_of_an_epoch_was_bad():
+    """With a batch per epoch, what a step did shows in the next epoch only: going back by one does not help."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(80, 2)), rng.integers(2, size=80)
+    model = SoftmaxClassifier((16,), learning_rate=50.0, max_epochs=300, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="went on"):
+        model.fit(x, y)
+    assert model.n_iter_ == 300
+    assert model.loss_curve_[-1] < np.log(2)
+
+
+def test_features_whose_squares_overflow_are_refused():
+    x = np.array([[1e200, 1.0], [-1e200, 2.0]])
+    with pytest.raises(ValueError, match="the squares of the features overflow"):
+        SoftmaxClassifier().fit(x, [0, 1])

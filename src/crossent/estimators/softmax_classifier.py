@@ -70,8 +70,9 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Train on rows minus their mean. The result acts on raw rows all the same: the mean is folded into the
         bias.
     n_threads : int, default=1
-        Threads of the matrix products and the loss. The same seed gives the same bits for the same
-        ``n_threads``.
+        Threads of the matrix products and the loss. The same seed gives the same bits for the same ``n_threads``.
+        More than one helps wide networks on an idle machine only: the threads of a BLAS wait busily, and batches are
+        small. Beside another busy process two can be twenty times slower than one.
     random_state : int, RandomState, Generator or None, default=None
         Draws the order of the rows, the hidden layers' first weights, and the held-out rows.
     dtype : "float32", "float64" or None, default=None

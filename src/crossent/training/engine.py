@@ -274,7 +274,7 @@ class _Run:
         )
         # A list: every callback hears of the event, also after one has asked to stop.
         answers = [callback(event) for callback in self.callbacks]
-        if any(answer is True for answer in answers):
+        if any(isinstance(answer, (bool, np.bool_)) and answer for answer in answers):
             raise _Stop("callback")
 
     def _warn_of_divergence(self) -> None:

@@ -24,9 +24,9 @@ def choose_learning_rate(problem: Problem, theta: Array, order: Indices, momentu
     matrix, so its greatest eigenvalue is at most ``L = lambda_max / 2 + alpha``. Descent with momentum is stable below
     ``2 (1 + momentum) / L``; the step is half of that, ``(1 + momentum) / L``.
 
-    Batches of B of the n rows add noise. Their own curvature is up to ``trace / (2 B)`` higher, less where they are
-    most of the rows, and momentum carries it on: the step is at most
-    ``(1 - momentum) (2 B / trace) (n - 1) / (n - B)``.
+    Batches of B of the n rows add noise: one may hold rows of much weight w (relative to the mean) or length. With
+    ``t = mean(w^2) mean(q^2) / mean(q)`` of the squared lengths q of (row, 1), momentum carrying it on, the step is at
+    most ``(1 - momentum) (2 B / t) (n - 1) / (n - B)``.
 
     With hidden layers both are guides, no bounds. The search begins at half of the step; it is halved again for as
     long as 32 steps with the halved one end at a training log-loss clearly lower.
@@ -36,25 +36,31 @@ def choose_learning_rate(problem: Problem, theta: Array, order: Indices, momentu
     Böhning, "Multinomial logistic regression algorithm", 1992, section 2, for the bound on the Hessian.
     Ma, Bassily and Belkin, "The Power of Interpolation", 2018, for the step that a batch of a given size allows.
     """
-    largest, trace = second_moments(problem, order)
+    with np.errstate(over="ignore", invalid="ignore"):
+        largest, noise = moments(problem, order)
+    if not np.isfinite([largest, noise]).all():
+        raise ValueError("the squares of the features overflow: expected features on a smaller scale")
     rate = (1 + momentum) / (largest / 2 + problem.alpha)
     n, batch = len(problem.kept), problem.batch_rows
     if batch < n:
-        rate = min(rate, (1 - momentum) * 2 * batch / trace * (n - 1) / (n - batch))
+        rate = min(rate, (1 - momentum) * 2 * batch / noise * (n - 1) / (n - batch))
     return rate if len(problem.layer_sizes) == 2 else _tried_out(problem, theta, order, rate / 2, momentum)
 
 
-def second_moments(problem: Problem, order: Indices) -> tuple[float, float]:
-    """Return the greatest eigenvalue and the trace of the weighted second moments of (row, 1), from 2048 rows."""
+def moments(problem: Problem, order: Indices) -> tuple[float, float]:
+    """Return the greatest eigenvalue of the weighted second moments of (row, 1), and t, from 2048 rows."""
     probe = order[:PROBE_ROWS]
     x = problem.examples.x[probe].astype(np.float64)
     if problem.center is not None:
         x -= problem.center
     mass = problem.row_mass[probe] / problem.row_mass[probe].sum()
     largest = _largest_eigenvalue(x, mass)
-    trace = float(mass @ np.einsum("ij,ij->i", x, x))
+    length = np.einsum("ij,ij->i", x, x) + 1
+    # The heaviest rows are few: they may be in none of the 2048, so all weights count.
+    weight = problem.row_mass[problem.kept] / problem.row_mass[problem.kept].mean()
+    noise = float((weight**2).mean() * (mass @ length**2) / (mass @ length))
     # The bias sees a constant feature of 1: apart from the others where rows are centred, mixed with them if not.
-    return (max(largest, 1.0) if problem.center is not None else largest + 1.0), trace + 1.0
+    return (max(largest, 1.0) if problem.center is not None else largest + 1.0), noise
 
 
 def _largest_eigenvalue(x: npt.NDArray[np.float64], mass: npt.NDArray[np.float64]) -> float:
