@@ -29,8 +29,9 @@ app.command("info")(info.command)
 app.command("demo")(demo.command)
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def options(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
@@ -40,6 +41,8 @@ def options(
 
         typer.echo(f"crossent {installed('crossent')}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        raise ValueError("a command is missing: crossent --help lists them")
     if debug:
         os.environ["CROSSENT_DEBUG"] = "1"
 
@@ -57,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         # The reader of a pipe (head, less) has seen enough; keep the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        code = 1
     except Exception as error:
         if os.environ.get("CROSSENT_DEBUG", "0") not in ("", "0"):
             raise
