@@ -218,7 +218,8 @@ def _fit(options: Options, parts: dict[str, Part], progress: Progress) -> tuple[
     }
     # The classifier's own default is one thread; a command has the machine to itself.
     given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
-    estimator = SoftmaxClassifier(options.hidden, early_stopping="validation" in parts, **given)
+    # The whole schedule is run, for its steps shrink to 0 and the last epochs gain most; the best epoch is kept.
+    estimator = SoftmaxClassifier(options.hidden, **given)
     training, validation = parts["training"], parts.get("validation")
     held_out = None if validation is None else (validation.x, validation.y)
     try:
