@@ -40,13 +40,14 @@ format: install ## rewrite the sources the way lint wants them
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(NATIVE)
 
-bench: install ## time the loss and its gradient beside their peers
+bench: install ## time the loss beside its peers, and an epoch beside its matrix products
 	$(BIN)/python benchmarks/loss_speed.py
+	$(BIN)/python benchmarks/training_speed.py
 
 accuracy: install ## worst error in ulp of crossent and its peers, against 60 digits
 	$(BIN)/python benchmarks/accuracy.py
 
-docs: $(BIN)/python install ## build the documentation, running every example in it
+docs: install ## build the documentation, running every example in it
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[dev,docs]"
 	$(BIN)/python -m sphinx -W -b html docs docs/_build/html
 
