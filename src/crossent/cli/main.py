@@ -29,17 +29,23 @@ app.command("info")(info.command)
 app.command("demo")(demo.command)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"crossent {version('crossent')}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_print_version),
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Train a softmax classifier on a table or on images, judge its probabilities, explain a prediction."""
-    if version:
-        from importlib.metadata import version as installed
-
-        typer.echo(f"crossent {installed('crossent')}")
-        raise typer.Exit
     if debug:
         os.environ["CROSSENT_DEBUG"] = "1"
 
@@ -57,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         # The reader of a pipe (head, less) has seen enough; keep the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+        code = 1
     except Exception as error:
         if os.environ.get("CROSSENT_DEBUG", "0") not in ("", "0"):
             raise

@@ -81,7 +81,10 @@ def command(
         bool, typer.Option("--report/--no-report", help="Write report.html.", rich_help_panel=_RUN)
     ] = True,
     seed: Annotated[int, typer.Option(min=0, help="Same seed and threads, same model.", rich_help_panel=_RUN)] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads; default: all.", rich_help_panel=_RUN)] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads; default: 1, the quickest on a busy machine.", rich_help_panel=_RUN),
+    ] = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder with the files of Fashion-MNIST.", rich_help_panel=_RUN)
     ] = None,

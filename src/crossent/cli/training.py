@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -212,11 +211,10 @@ def _fit(options: Options, parts: dict[str, Part], progress: Progress) -> tuple[
         "learning_rate": options.learning_rate,
         "class_weight": options.class_weight,
         "label_smoothing": options.label_smoothing,
-        "n_threads": options.threads or len(os.sched_getaffinity(0)),
+        "n_threads": options.threads,
         "random_state": options.seed,
         "callbacks": [progress],
     }
-    # The classifier's own default is one thread; a command has the machine to itself.
     given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     estimator = SoftmaxClassifier(options.hidden, early_stopping="validation" in parts, **given)
     training, validation = parts["training"], parts.get("validation")
