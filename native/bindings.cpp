@@ -41,8 +41,8 @@ class View {
     const bool matrix = classes >= 0;
     bool fits = buffer_.itemsize == item && buffer_.ndim == (matrix ? 2 : 1) && buffer_.shape[0] == rows;
     if (fits && matrix)
-      fits = buffer_.shape[1] == classes && (classes <= 1 || buffer_.strides[1] == item) &&
-             buffer_.strides[0] % item == 0;
+      fits =
+          buffer_.shape[1] == classes && (classes <= 1 || buffer_.strides[1] == item) && buffer_.strides[0] % item == 0;
     if (fits && !matrix) fits = rows <= 1 || buffer_.strides[0] == item;
     if (!fits) throw std::invalid_argument(std::string(name) + ": array of the wrong item size, shape or layout");
   }
@@ -133,9 +133,13 @@ double distribution_loss(int storage, nb::handle logits, nb::handle label, nb::h
   view(z, z_weight, false);
   if (z) z->expect("z_weight", 8, rows.n, -1);
   if (!p && rows.job.label == nullptr) throw std::invalid_argument("label and probs: both None");
-  const crossent::DistributionJob job{
-      rows.job,  p ? p->data() : nullptr, probs_wide, p ? p->row_step() : 0, w ? w->data() : nullptr,
-      smoothing, z ? static_cast<const double*>(z->data()) : nullptr};
+  const crossent::DistributionJob job{rows.job,
+                                      p ? p->data() : nullptr,
+                                      probs_wide,
+                                      p ? p->row_step() : 0,
+                                      w ? w->data() : nullptr,
+                                      smoothing,
+                                      z ? static_cast<const double*>(z->data()) : nullptr};
   const nb::gil_scoped_release unlocked;
   return crossent::run(job, rows.storage, rows.n, n_threads);
 }

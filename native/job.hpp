@@ -12,10 +12,10 @@ constexpr int storage_count = 4;
 
 // Rows whose truth is one label.
 struct LabelJob {
-  const void* logits;        // (n, classes), a row's classes next to each other
-  std::int64_t classes;      // C
-  std::int64_t logits_step;  // elements from one row of the logits to the next
-  std::int64_t grad_step;    // elements from one row of the gradient to the next
+  const void* logits;         // (n, classes), a row's classes next to each other
+  std::int64_t classes;       // C
+  std::int64_t logits_step;   // elements from one row of the logits to the next
+  std::int64_t grad_step;     // elements from one row of the gradient to the next
   const std::int64_t* label;  // (n): 0 … C-1, or negative for a row that takes no part
   const double* row_weight;   // (n) or null for 1: multiplies the row's loss and gradient
   double scale;               // multiplies every gradient entry: 1 / the denominator of a mean

@@ -7,7 +7,7 @@
 
 #include <sys/mman.h>
 
-#include <cstdlib>
+#include <cstdint>
 #include <mutex>
 #include <new>
 #include <vector>
@@ -24,6 +24,26 @@ struct Block {
   std::size_t bytes;
 };
 
+// Mapped one huge page larger than asked for, and cut to begin and end on one.
+Block map(std::size_t bytes) {
+  const std::size_t mapped = bytes + kHugePage;
+  void* found = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (found == MAP_FAILED) throw std::bad_alloc();
+  const auto address = reinterpret_cast<std::uintptr_t>(found);
+  const std::size_t before = (kHugePage - address % kHugePage) % kHugePage;
+  char* const start = static_cast<char*>(found) + before;
+  if (before > 0) munmap(found, before);
+  if (before < kHugePage) munmap(start + bytes, kHugePage - before);
+#ifdef MADV_HUGEPAGE
+  madvise(start, bytes, MADV_HUGEPAGE);
+#endif
+  return {start, bytes};
+}
+
+void unmap(Block block) {
+  if (block.start != nullptr) munmap(block.start, block.bytes);
+}
+
 class Pages {
  public:
   Block take(std::size_t bytes) {
@@ -37,12 +57,7 @@ class Pages {
         return block;
       }
     }
-    void* start = std::aligned_alloc(kHugePage, rounded);
-    if (start == nullptr) throw std::bad_alloc();
-#ifdef MADV_HUGEPAGE
-    madvise(start, rounded, MADV_HUGEPAGE);
-#endif
-    return {start, rounded};
+    return map(rounded);
   }
 
   void give_back(Block block) {
@@ -58,7 +73,7 @@ class Pages {
       }
       kept_.push_back(block);
     }
-    std::free(oldest.start);
+    unmap(oldest);
   }
 
   std::size_t release() {
@@ -70,7 +85,7 @@ class Pages {
     std::size_t bytes = 0;
     for (const Block& block : freed) {
       bytes += block.bytes;
-      std::free(block.start);
+      unmap(block);
     }
     return bytes;
   }
@@ -87,8 +102,7 @@ Pages& pages() {
 
 // What a NumPy array holds on to: a writable buffer over a block, given back with the last reference.
 struct Buffer {
-  PyObject_HEAD
-  Block block;
+  PyObject_HEAD Block block;
   Py_ssize_t length;
 };
 

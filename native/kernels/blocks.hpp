@@ -1,47 +1,63 @@
-// A row is walked in blocks. A block that holds the class to leave out, or that ends the row, is first copied to a
-// buffer where the class left out and the padding are -inf: so no loop over classes needs a test or a remainder.
+// Passes over the classes of one row: the two largest logits, the exponentials, sums. A row is its body, a multiple of
+// the lanes, walked where it lies, and its tail, copied to a buffer that is padded.
 #pragma once
 
 #include "exp_log.hpp"
 
 namespace {
 
-constexpr int kBlock = 256;
-constexpr int kPad = 16;  // loops run over a multiple of this many classes
+constexpr int kBlock = 256;  // classes worked on before they are summed: they are still in the first-level cache
+constexpr int kPad = 16;     // a body is a multiple of this many classes, a tail is padded to it
 
-template <class S>
-struct BlockBuffers {
-  using A = typename S::Compute;
-  alignas(64) A values[kBlock];
-  alignas(64) A results[kBlock];
-};
+inline i64 body_of(i64 classes) { return classes / kPad * kPad; }
 
-inline int padded(int count) { return (count + kPad - 1) / kPad * kPad; }
-
-// count values of source in the computing type, `left_out` (an index into the block, or negative) replaced by `fill`.
-// Returns the source itself where nothing has to be changed. Float storage only needs the copy at the edges.
-template <class S>
-inline const typename S::Compute* block_values(const typename S::Stored* source, int count, i64 left_out,
-                                               typename S::Compute fill, typename S::Compute* buffer) {
-  using A = typename S::Compute;
-  const bool patched = left_out >= 0 && left_out < count;
-  if constexpr (sizeof(A) == sizeof(typename S::Stored)) {
-    if (!patched && count % kPad == 0) return source;
-  }
-#pragma omp simd
-  for (int j = 0; j < count; j++) buffer[j] = S::load(source[j]);
-  for (int j = count; j < padded(count); j++) buffer[j] = fill;
-  if (patched) buffer[left_out] = fill;
-  return buffer;
-}
-
+// The two largest values seen, with multiplicity: without the first, the second is the largest of the rest.
 template <class A>
-inline A block_max(const A* z, int count, A so_far) {
-  A m = so_far;
-#pragma omp simd reduction(max : m)
-  for (int j = 0; j < count; j++) m = z[j] > m ? z[j] : m;
-  return m;
-}
+struct TopTwo {
+  static constexpr int kRunning = 2 * kPad;  // a single running pair would make every step wait for the last
+  alignas(64) A first[kRunning], second[kRunning];
+
+  TopTwo() {
+    for (int j = 0; j < kRunning; j++) first[j] = second[j] = -A(kInf);
+  }
+
+  void take(const A* z, int count) {
+    int start = 0;
+    for (; start + kRunning <= count; start += kRunning) take_some<kRunning>(z + start);
+    if (start < count) take_some<kPad>(z + start);
+  }
+
+  // The largest, or the second largest if the largest is `without`.
+  A rival_of(A without) {
+    fold<kRunning / 2>();
+    fold<kRunning / 4>();
+    fold<kRunning / 8>();
+    fold<kRunning / 16>();
+    fold<kRunning / 32>();
+    return without == first[0] ? second[0] : first[0];
+  }
+
+ private:
+  template <int n>
+  void take_some(const A* z) {
+#pragma omp simd
+    for (int j = 0; j < n; j++) {
+      const A lower = smaller(first[j], z[j]);
+      second[j] = larger(second[j], lower);
+      first[j] = larger(first[j], z[j]);
+    }
+  }
+
+  template <int n>
+  void fold() {
+#pragma omp simd
+    for (int j = 0; j < n; j++) {
+      const A lower = smaller(first[j], first[j + n]);
+      second[j] = larger(larger(second[j], second[j + n]), lower);
+      first[j] = larger(first[j], first[j + n]);
+    }
+  }
+};
 
 template <class A>
 inline void block_exp(const A* z, int count, A m, A* e) {
@@ -49,35 +65,127 @@ inline void block_exp(const A* z, int count, A m, A* e) {
   for (int j = 0; j < count; j++) e[j] = exp_of_difference(z[j], m);
 }
 
-// Sums of a block: in double for float terms, in short runs with the runs' sums compensated for double ones.
-inline void add_block(const float* x, int count, ExactishSum<double>& sum) {
-  double s = 0;
-#pragma omp simd reduction(+ : s)
-  for (int j = 0; j < count; j++) s += double(x[j]);
-  sum.hi += s;
+// exp(z - m) · 2^64 where nothing needs a guard: |m| <= 2^24, and `floor` is so far below m that its exponential is 0
+// in float after any factor of at most 1. A quarter less arithmetic, on the one loop that has most of it.
+inline void block_exp_raised(const float* z, int count, float m, float floor, float* e) {
+#pragma omp simd
+  for (int j = 0; j < count; j++) {
+    float d, delta;
+    two_sum(floor > z[j] ? floor : z[j], -m, d, delta);
+    e[j] = ExpFloat::raised(d, delta);
+  }
 }
 
-inline void add_block(const double* x, int count, ExactishSum<double>& sum) {
-  for (int start = 0; start < count; start += 64) {
-    const int stop = count - start < 64 ? count : start + 64;
+// Sums of non-negative terms, lane by lane: floats in double, doubles compensated. `exact` is what the sum of a
+// gradient's entries needs, to be the entry of the label; of exponentials four floats are added first, which rounds by
+// an ulp.
+template <class A, bool exact>
+struct LaneSum;
+
+template <bool exact>
+struct LaneSum<float, exact> {
+  alignas(64) double sum[kPad] = {};
+
+  void add(const float* x, int count) {
+    // A copy that the compiler can keep in registers.
+    alignas(64) double s[kPad];
+    for (int j = 0; j < kPad; j++) s[j] = sum[j];
+    int start = 0;
+    for (; start + 4 * kPad <= count; start += 4 * kPad)
+#pragma omp simd
+      for (int j = 0; j < kPad; j++) {
+        const float* at = x + start + j;
+        const float a = at[0], b = at[kPad], c = at[2 * kPad], d = at[3 * kPad];
+        s[j] += exact ? (double(a) + double(b)) + (double(c) + double(d)) : double((a + b) + (c + d));
+      }
+    for (; start < count; start += kPad)
+#pragma omp simd
+      for (int j = 0; j < kPad; j++) s[j] += double(x[start + j]);
+    for (int j = 0; j < kPad; j++) sum[j] = s[j];
+  }
+
+  double value() const {
     double s = 0;
 #pragma omp simd reduction(+ : s)
-    for (int j = start; j < stop; j++) s += x[j];
-    sum.add(s);
+    for (int j = 0; j < kPad; j++) s += sum[j];
+    return s;
+  }
+};
+
+template <bool exact>
+struct LaneSum<double, exact> {
+  alignas(64) double sum[kPad] = {}, rest[kPad] = {};
+
+  void add(const double* x, int count) {
+    for (int start = 0; start < count; start += kPad)
+#pragma omp simd
+      for (int j = 0; j < kPad; j++) {
+        double error;
+        two_sum(sum[j], x[start + j], sum[j], error);
+        rest[j] += error;
+      }
+  }
+
+  double value() const {
+    ExactishSum<double> total;
+    for (int j = 0; j < kPad; j++) total.add(sum[j]);
+    for (int j = 0; j < kPad; j++) total.lo += rest[j] - rest[j] == 0 ? rest[j] : 0;
+    return total.value();
+  }
+};
+
+// Asks for memory that is needed soon: rows often begin a page, where the hardware's own prefetching has to start anew.
+template <class T>
+inline void ask_for(const T* x, int count) {
+  const char* bytes = reinterpret_cast<const char*>(x);
+  for (int at = 0; at < count * int(sizeof(T)); at += 64) __builtin_prefetch(bytes + at);
+}
+
+inline int tail_skip(i64 classes) { return int(body_of(classes) + kPad - classes); }
+
+// The classes after the body, in the last of kPad lanes; the lanes before them hold -inf. Where the row is long enough
+// the lanes are the row's last ones, loaded as they lie: copying them one by one would stall the next vector load.
+template <class S>
+inline void load_tail(const typename S::Stored* z, i64 classes, typename S::Compute* tail) {
+  using A = typename S::Compute;
+  const int skip = tail_skip(classes);
+  if (classes >= kPad) {
+    const auto* last = z + (classes - kPad);
+#pragma omp simd
+    for (int j = 0; j < kPad; j++) {
+      const A value = S::load(last[j]);
+      tail[j] = j >= skip ? value : -A(kInf);
+    }
+  } else {
+    for (int j = 0; j < kPad; j++) tail[j] = j >= skip ? S::load(z[j - skip]) : -A(kInf);
   }
 }
 
-// Largest of a row's logits, one class left out (negative: none).
+// `count` values in the computing type: where they lie if they are in it, else converted to the buffer.
 template <class S>
-inline typename S::Compute row_max(const typename S::Stored* z, i64 classes, i64 left_out, BlockBuffers<S>& buffers) {
-  using A = typename S::Compute;
-  A m = -A(kInf);
-  for (i64 start = 0; start < classes; start += kBlock) {
-    const int count = int(smaller<i64>(kBlock, classes - start));
-    const A* block = block_values<S>(z + start, count, left_out - start, -A(kInf), buffers.values);
-    m = block_max(block, padded(count), m);
+inline const typename S::Compute* in_compute(const typename S::Stored* z, int count, typename S::Compute* buffer) {
+  if constexpr (sizeof(typename S::Stored) == sizeof(typename S::Compute)) {
+    (void)count, (void)buffer;
+    return z;
+  } else {
+#pragma omp simd
+    for (int j = 0; j < count; j++) buffer[j] = S::load(z[j]);
+    return buffer;
   }
-  return m;
+}
+
+// Calls visit(start, values, lanes, skip) for the blocks of a row: lane j >= skip holds class start + j, the lanes
+// before it are padding. Blocks of the body have no padding; the tail, loaded before, has kPad lanes where there is
+// one.
+template <class S, class Visit>
+inline void for_blocks(const typename S::Stored* z, i64 classes, const typename S::Compute* tail,
+                       typename S::Compute* buffer, Visit visit) {
+  const i64 body = body_of(classes);
+  for (i64 start = 0; start < body; start += kBlock) {
+    const int lanes = int(smaller<i64>(kBlock, body - start));
+    visit(start, in_compute<S>(z + start, lanes, buffer), lanes, 0);
+  }
+  if (body < classes) visit(classes - kPad, tail, kPad, tail_skip(classes));
 }
 
 }  // namespace

@@ -22,55 +22,56 @@ struct Truth {
 
   explicit Truth(const crossent::DistributionJob& job) : job(job) {}
 
-  // p of the classes [start, start + count), 0 in the padding; class `left_out` (negative: none) as 0.
-  const A* block(i64 row, i64 start, int count, i64 left_out) {
-    for (int j = count; j < padded(count); j++) values[j] = 0;
+  // p of the classes start + j for the lanes from `skip` on, 0 before; class `left_out` (negative: none) as 0.
+  const A* block(i64 row, i64 start, int lanes, int skip, i64 left_out) {
+    for (int j = 0; j < skip; j++) values[j] = 0;
     if (job.probs != nullptr) {
       const i64 at = row * job.probs_step + start;
       if (job.probs_wide) {
         const A* p = static_cast<const A*>(job.probs) + at;
-        for (int j = 0; j < count; j++) values[j] = p[j];
+        for (int j = skip; j < lanes; j++) values[j] = p[j];
       } else {
         const Stored* p = static_cast<const Stored*>(job.probs) + at;
-        for (int j = 0; j < count; j++) values[j] = S::load(p[j]);
+        for (int j = skip; j < lanes; j++) values[j] = S::load(p[j]);
       }
     } else {
-      for (int j = 0; j < count; j++) values[j] = 0;
+      for (int j = skip; j < lanes; j++) values[j] = 0;
       const i64 label = job.rows.label[row] - start;
-      if (label >= 0 && label < count) values[label] = 1;
+      if (label >= skip && label < lanes) values[label] = 1;
     }
     if (job.smoothing != 0) {
       const A keep = A(1.0 - job.smoothing), spread = A(job.smoothing / double(job.rows.classes));
 #pragma omp simd
-      for (int j = 0; j < count; j++) values[j] = values[j] * keep + spread;
+      for (int j = skip; j < lanes; j++) values[j] = values[j] * keep + spread;
     }
     if (job.class_weight != nullptr) {
       const A* w = static_cast<const A*>(job.class_weight) + start;
-      for (int j = 0; j < count; j++) values[j] *= w[j];
+      for (int j = skip; j < lanes; j++) values[j] *= w[j];
     }
-    if (left_out >= start && left_out < start + count) values[left_out - start] = 0;
+    if (left_out >= start + skip && left_out < start + lanes) values[left_out - start] = 0;
     return values;
   }
 };
 
 // Σ p (m - z) over p > 0, and Σ p. A class with p = 0 contributes nothing, even at z = -inf.
-template <class A>
-inline void add_terms(const A* p, const A* z, int count, A m, ExactishSum<double>& dot, ExactishSum<double>& mass) {
-  for (int start = 0; start < count; start += 64) {
-    const int stop = count - start < 64 ? count : start + 64;
-    double terms = 0, sum = 0;
-#pragma omp simd reduction(+ : terms, sum)
-    for (int j = start; j < stop; j++) {
+struct TruthSums {
+  LaneSum<double, true> dot, mass;
+  alignas(64) double terms[kBlock], masses[kBlock];
+
+  template <class A>
+  void add(const A* p, const A* z, int count, A m) {
+#pragma omp simd
+    for (int j = 0; j < count; j++) {
       double d, rest;
       two_sum(double(m), -double(z[j]), d, rest);
       d = absolute(d) < __builtin_inf() ? d + rest : d;
-      terms += p[j] > 0 ? double(p[j]) * d : 0.0;
-      sum += double(p[j]);
+      terms[j] = p[j] > 0 ? double(p[j]) * d : 0.0;
+      masses[j] = double(p[j]);
     }
-    dot.add(terms);
-    mass.add(sum);
+    dot.add(terms, count);
+    mass.add(masses, count);
   }
-}
+};
 
 template <class S>
 struct DistributionRows {
@@ -81,7 +82,9 @@ struct DistributionRows {
   const crossent::DistributionJob& job;
   const crossent::LabelJob& rows;
   A* scratch;
-  BlockBuffers<S> buffers;
+  alignas(64) A values[kBlock];
+  alignas(64) A results[kBlock];
+  alignas(64) A tail[kPad];
   Truth<S> truth;
 
   DistributionRows(const crossent::DistributionJob& job, void* scratch)
@@ -99,23 +102,26 @@ struct DistributionRows {
   double row(i64 i) {
     const Stored* z = logits(i);
     const i64 classes = rows.classes;
-    const A m = row_max<S>(z, classes, -1, buffers);
+    TopTwo<A> top;
+    if (body_of(classes) < classes) load_tail<S>(z, classes, tail);
+    for_blocks<S>(z, classes, tail, values, [&](i64, const A* block, int lanes, int) { top.take(block, lanes); });
+    const A m = top.rival_of(__builtin_nanf(""));
     const i64 leader = index_of(z, classes, m);
     A* const e = rows.grad == nullptr ? nullptr : narrow ? scratch : reinterpret_cast<A*>(grad(i));
 
-    ExactishSum<double> sum, dot, mass_of_others;
-    for (i64 start = 0; start < classes; start += kBlock) {
-      const int count = int(smaller<i64>(kBlock, classes - start));
-      const A* p = truth.block(i, start, count, leader);
-      const A* values = block_values<S>(z + start, count, leader - start, -A(kInf), buffers.values);
-      add_terms(p, values, padded(count), m, dot, mass_of_others);
-      block_exp(values, padded(count), m, buffers.results);
-      add_block(buffers.results, padded(count), sum);
+    LaneSum<A, true> sum;
+    TruthSums of_others;
+    for_blocks<S>(z, classes, tail, values, [&](i64 start, const A* block, int lanes, int skip) {
+      const A* p = truth.block(i, start, lanes, skip, leader);
+      of_others.add(p, block, lanes, m);
+      block_exp(block, lanes, m, results);
+      if (leader >= start + skip && leader < start + lanes) results[leader - start] = 0;
+      sum.add(results, lanes);
       if (e != nullptr)
-        for (int j = 0; j < count; j++) e[start + j] = buffers.results[j];
-    }
-    const double leader_mass = double(truth.block(i, leader, 1, -1)[0]);
-    const double others = mass_of_others.value();
+        for (int j = skip; j < lanes; j++) e[start + j] = results[j];
+    });
+    const double leader_mass = double(truth.block(i, leader, 1, 0, -1)[0]);
+    const double others = of_others.mass.value();
     const double mass = others + leader_mass;
     const double s = m > -A(kInf) ? sum.value() : __builtin_nan("");
     const double log_part = log1p_nonnegative(s);
@@ -127,20 +133,24 @@ struct DistributionRows {
       const double w = weight * rows.scale;
       const double pull = mass + 2.0 * z_term;  // multiplies the prediction
       write_grad(i, leader, A(w * (pull / (1.0 + s))), A(w), e);
-      const double at_leader = w * ((others + 2.0 * z_term) - pull * (s / (1.0 + s)));
+      // At the leader: from what is left to the others where that is less, and rounds less, than what is there.
+      const double q = 1.0 / (1.0 + s);
+      const double from_others = (others + 2.0 * z_term) - pull * (s * q);
+      const double at_leader = w * (mass * q + leader_mass < mass ? pull * q - leader_mass : from_others);
       grad(i)[leader] = S::store(A(at_leader));
     }
-    return weight * (dot.value() + (mass == 0 && s == s ? 0.0 : mass * log_part) + (z_term == 0 ? 0.0 : z_term * lse));
+    return weight *
+           (of_others.dot.value() + (mass == 0 && s == s ? 0.0 : mass * log_part) + (z_term == 0 ? 0.0 : z_term * lse));
   }
 
   void write_grad(i64 i, i64 leader, A factor, A weight, const A* e) {
     Stored* g = grad(i);
     for (i64 start = 0; start < rows.classes; start += kBlock) {
       const int count = int(smaller<i64>(kBlock, rows.classes - start));
-      const A* p = truth.block(i, start, count, leader);
+      const A* p = truth.block(i, start, count, 0, leader);
 #pragma omp simd
-      for (int j = 0; j < count; j++) buffers.results[j] = e[start + j] * factor - weight * p[j];
-      for (int j = 0; j < count; j++) g[start + j] = S::store(buffers.results[j]);
+      for (int j = 0; j < count; j++) results[j] = e[start + j] * factor - weight * p[j];
+      for (int j = 0; j < count; j++) g[start + j] = S::store(results[j]);
     }
   }
 

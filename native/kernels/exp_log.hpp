@@ -6,49 +6,44 @@
 
 namespace {
 
-// exp(d + delta) = mantissa · 2^n, for d <= 0 and |delta| far below 1. Relative error of the mantissa < 1 ulp.
-// d = n·ln 2 + r, |r| <= ln(2)/2; the magic number rounds to an integer by pushing the fraction out of the register.
+// exp(d + delta) = 2^n · (1 + p), for d <= 0 and |delta| far below 1: d = n·ln 2 + r, |r| <= ln(2)/2. A magic number
+// rounds d / ln 2 to an integer by pushing the fraction out of the register; kRaise is the power of 2 by which the
+// result is multiplied so that none of it is subnormal, and the magic number already holds it and the exponent's bias.
 struct ExpFloat {
   static constexpr float lowest = -105.0f;  // exp of it rounds to 0
+  static constexpr int kRaise = 64;
+  static constexpr float raise = 0x1p64f, lower = 0x1p-64f;
 
-  static void parts(float d, float delta, float& mantissa, i32& n) {
-    const float magic = 0x1.8p23f;
+  // exp(d + delta) · 2^64 for d >= -130.
+  static float raised(float d, float delta) {
+    const float magic = 0x1.8p23f + float(127 + kRaise);
     const float shifted = d * 1.44269504088896341f + magic;
-    const float whole = shifted - magic;
-    // ln 2 in two parts: whole · high is exact for |whole| < 2^9.
-    float r = d - whole * 0x1.62e4p-1f;
-    r = r - whole * 0x1.7f7d1cp-20f;
+    const float n = shifted - magic;
+    // ln 2 in two parts: n times the first is exact.
+    // The second and delta are as small, and join before their sum is rounded into r.
+    const float r = (d - n * 0x1.62e4p-1f) + (delta - n * 0x1.7f7d1cp-20f);
     float q = 0.0013950036274875775f;
     q = q * r + 0.0083686895131750674f;
     q = q * r + 0.041666214878639240f;
     q = q * r + 0.16666520992696929f;
     q = q * r + 0.50000000908462400f;
-    // delta joins the small terms: added to r it would be rounded away.
-    const float tail = q * (r * r) + delta;
-    mantissa = 1.0f + (r + tail);
-    n = bits_as<i32>(shifted) - bits_as<i32>(magic);
-  }
-
-  // The exponent is raised by 64 and brought back by a product, so that a subnormal result is rounded once. Products
-  // rather than additions to the exponent's bits: a NaN stays one.
-  static float value(float d, float delta) {
-    const bool below = d < lowest;
-    float mantissa;
-    i32 n;
-    parts(below ? lowest : d, below ? 0.0f : delta, mantissa, n);
-    return mantissa * bits_as<float>((n + 64 + 127) << 23) * 0x1p-64f;
+    const float p = q * (r * r) + r;
+    const float power = bits_as<float>(bits_as<u32>(shifted) << 23);
+    return power * p + power;
   }
 };
 
 struct ExpDouble {
   static constexpr double lowest = -746.0;
+  static constexpr int kRaise = 128;
+  static constexpr double raise = 0x1p128, lower = 0x1p-128;
 
-  static void parts(double d, double delta, double& mantissa, i64& n) {
+  // p and n of exp(d + delta) = 2^n · (1 + p).
+  static void parts(double d, double delta, double& p, i64& n) {
     const double magic = 0x1.8p52;
     const double shifted = d * 1.44269504088896340736 + magic;
     const double whole = shifted - magic;
-    double r = d - whole * 0x1.62e42fefap-1;
-    r = r - whole * 0x1.cf79abc9e3b3ap-40;
+    const double r = (d - whole * 0x1.62e42fefap-1) + (delta - whole * 0x1.cf79abc9e3b3ap-40);
     double q = 2.5117091123565709008e-8;
     q = q * r + 2.7630008101443748123e-7;
     q = q * r + 2.7557219036271285579e-6;
@@ -59,17 +54,17 @@ struct ExpDouble {
     q = q * r + 0.041666666666534345015;
     q = q * r + 0.16666666666666695406;
     q = q * r + 0.50000000000000099824;
-    const double tail = q * (r * r) + delta;
-    mantissa = 1.0 + (r + tail);
+    p = q * (r * r) + r;
     n = bits_as<i64>(shifted) - bits_as<i64>(magic);
   }
 
-  static double value(double d, double delta) {
-    const bool below = d < lowest;
-    double mantissa;
+  // exp(d + delta) · 2^128 for d >= -790.
+  static double raised(double d, double delta) {
+    double p;
     i64 n;
-    parts(below ? lowest : d, below ? 0.0 : delta, mantissa, n);
-    return mantissa * bits_as<double>((n + 128 + 1023) << 52) * 0x1p-128;
+    parts(d, delta, p, n);
+    const double power = bits_as<double>((n + 1023 + kRaise) << 52);
+    return power * p + power;
   }
 };
 
@@ -81,11 +76,14 @@ template <>
 struct ExpOf<double> : ExpDouble {};
 
 // exp(z - m) for z <= m, of the exact difference: its rounding error (up to half an ulp of m) becomes delta.
+// A subnormal result is rounded once, -inf gives 0, NaN stays NaN.
 template <class A>
 inline A exp_of_difference(A z, A m) {
+  using Exp = ExpOf<A>;
   A d, delta;
   two_sum(z, -m, d, delta);
-  return ExpOf<A>::value(d, delta);
+  const bool below = d < Exp::lowest;
+  return Exp::raised(below ? Exp::lowest : d, below ? A(0) : delta) * Exp::lower;
 }
 
 // x · 2^n in two exact steps and one rounding, for |n| <= 2040.

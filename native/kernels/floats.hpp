@@ -2,6 +2,7 @@
 // in a level's object file may be merged with another level's copy by the linker, and then run on a CPU without it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace {

@@ -11,7 +11,7 @@ namespace {
 // Rows worked on together: as many as stay in the first-level cache between the second and the third pass.
 template <class A>
 inline int tile_rows(i64 classes) {
-  const i64 fit = 16384 / (classes * i64(sizeof(A)));
+  const i64 fit = 8192 / (classes * i64(sizeof(A)));
   return int(fit < 1 ? 1 : fit > kTile ? kTile : fit);
 }
 
@@ -23,10 +23,20 @@ struct LabelRows {
 
   const crossent::LabelJob& job;
   A* scratch;
-  BlockBuffers<S> buffers;
+  alignas(64) A values[kBlock];
+  alignas(64) A results[kBlock];
+  alignas(64) A tails[kTile][kPad];  // of the logits, then of the exponentials
   LabelScalars scalars;
+  A rival[kTile];
+  bool raised[kTile];  // the row's exponentials are 2^64 times what they should be
 
-  LabelRows(const crossent::LabelJob& job, void* scratch) : job(job), scratch(static_cast<A*>(scratch)) {}
+  i64 ahead;  // how many rows ahead memory is asked for
+
+  LabelRows(const crossent::LabelJob& job, void* scratch)
+      : job(job), scratch(static_cast<A*>(scratch)), ahead(rows_ahead(job.classes)) {}
+
+  // The next tile; a long row is fetched well by the hardware, and another one would push it out of the cache.
+  static i64 rows_ahead(i64 classes) { return classes * i64(sizeof(Stored)) > 65536 ? 0 : tile_rows<A>(classes); }
 
   const Stored* logits(i64 row) const { return static_cast<const Stored*>(job.logits) + row * job.logits_step; }
   Stored* grad(i64 row) const { return static_cast<Stored*>(job.grad) + row * job.grad_step; }
@@ -39,88 +49,145 @@ struct LabelRows {
       return grad(row);
   }
 
-  // exp(z_c - m) for the classes but the label, stored if `e` is given. Returns their sum.
-  double exponentiate(const Stored* z, i64 label, A m, A* e) {
-    ExactishSum<double> sum;
-    for (i64 start = 0; start < job.classes; start += kBlock) {
-      const int count = int(smaller<i64>(kBlock, job.classes - start));
-      const A* block = block_values<S>(z + start, count, label - start, -A(kInf), buffers.values);
-      const bool direct = e != nullptr && count % kPad == 0;
-      A* out = direct ? e + start : buffers.results;
-      block_exp(block, padded(count), m, out);
-      add_block(out, padded(count), sum);
-      if (e != nullptr && !direct)
-        for (int j = 0; j < count; j++) e[start + j] = out[j];
+  // Whether exponentials need no guards; see block_exp_raised.
+  bool plain(A m, double weight) const {
+    if constexpr (sizeof(A) == 8)
+      return false;
+    else
+      return absolute(m) <= 0x1p24 && absolute(weight * job.scale) <= 1 && job.z_loss == 0;
+  }
+
+  static void run_exp(const A* z, int lanes, A m, A* e, bool guarded) {
+    if constexpr (sizeof(A) == 4) {
+      guarded ? block_exp(z, lanes, m, e) : block_exp_raised(z, lanes, m, m - 120.0f, e);
+    } else {
+      (void)guarded;
+      block_exp(z, lanes, m, e);
     }
-    return sum.value();
+  }
+
+  // exp(z_c - m) for the classes but the label: the body's into `e` if that is given, the tail's in place. Their sum.
+  double exponentiate(const Stored* z, i64 label, A m, A* e, A* tail, bool guarded) {
+    LaneSum<A, false> sum;
+    for_blocks<S>(z, job.classes, tail, values, [&](i64 start, const A* block, int lanes, int skip) {
+      A* out = skip > 0 ? tail : e != nullptr ? e + start : results;
+      // The label's own exponential may be anything, inf and NaN too: it is replaced before anyone looks at it, and in
+      // a register, as a vector load would have to wait for a single number stored before.
+      const bool here = label >= start + skip && label < start + lanes;
+      const int before = here ? int(label - start) / kPad * kPad : lanes;
+      run_exp(block, before, m, out, guarded);
+      if (here) {
+        const int at = int(label - start) - before;
+        alignas(64) A lane[kPad];
+        run_exp(block + before, kPad, m, lane, guarded);
+#pragma omp simd
+        for (int j = 0; j < kPad; j++) out[before + j] = j == at ? A(0) : lane[j];
+        run_exp(block + before + kPad, lanes - before - kPad, m, out + before + kPad, guarded);
+      }
+      sum.add(out, lanes);
+      if (ahead > 0) ask_for(z + ahead * job.logits_step + start, lanes);
+    });
+    return guarded ? sum.value() : sum.value() * ExpOf<A>::lower;
   }
 
   // A rival at +inf: the limit is a prediction that is 1 there, and no prediction at all for several of them.
-  double exponentiate_infinite(const Stored* z, i64 label, A* e) {
+  double exponentiate_infinite(const Stored* z, i64 label, A* e, A* tail) {
     double found = 0;
+    const i64 body = body_of(job.classes);
+    for (int j = 0; j < kPad; j++) tail[j] = 0;
     for (i64 c = 0; c < job.classes; c++) {
       const A value = S::load(z[c]);
       const bool hit = c != label && value == A(kInf);
-      if (e != nullptr) e[c] = value != value ? value : A(hit);
+      const A result = value != value ? value : A(hit);
+      if (c >= body) tail[c - (job.classes - kPad)] = result;
+      if (c < body && e != nullptr) e[c] = result;
       found += hit ? 1 : (value != value ? double(value) : 0);
     }
     return found == 1 ? found : __builtin_nan("");
   }
 
-  // First two passes of one row, into slot `slot` of the scalars.
-  void measure(i64 row, int slot) {
+  // First pass of one row: its label's logit, the largest of the others, and what separates them.
+  void find_rival(i64 row, int slot) {
     const Stored* z = logits(row);
-    const i64 label = job.label[row];
-    const A target = S::load(z[label]);
-    const A largest = row_max<S>(z, job.classes, label, buffers);
-    A* e = job.grad != nullptr ? exponentials(row, slot) : nullptr;
+    const A target = S::load(z[job.label[row]]);
+    TopTwo<A> top;
+    if (body_of(job.classes) < job.classes) load_tail<S>(z, job.classes, tails[slot]);
+    for_blocks<S>(z, job.classes, tails[slot], values,
+                  [&](i64, const A* block, int lanes, int) { top.take(block, lanes); });
+    const A largest = top.rival_of(target);
     A d, rest;
     two_sum(largest, -target, d, rest);
+    scalars.weight[slot] = job.row_weight != nullptr ? job.row_weight[row] : 1.0;
     scalars.target_logit[slot] = target;
-    scalars.rival[slot] = largest;
-    if (largest == A(kInf)) {
-      scalars.sum[slot] = exponentiate_infinite(z, label, e);
-      d = target == largest ? __builtin_nan("") : largest;
-      rest = 0;
+    scalars.rival[slot] = rival[slot] = largest;
+    scalars.difference[slot] = sizeof(A) == 4 ? double(largest) - double(target) : double(d);
+    scalars.rival_rest[slot] = sizeof(A) == 4 || !(absolute(d) < __builtin_inf()) ? 0.0 : double(rest);
+  }
+
+  // Second pass: the exponentials and their sum.
+  void exponentiate(i64 row, int slot) {
+    const Stored* z = logits(row);
+    const A m = rival[slot];
+    A* e = job.grad != nullptr ? exponentials(row, slot) : nullptr;
+    raised[slot] = plain(m, scalars.weight[slot]);
+    if (m == A(kInf)) {
+      scalars.sum[slot] = exponentiate_infinite(z, job.label[row], e, tails[slot]);
     } else {
       // With every rival at -inf any finite m gives exponentials of 0.
-      scalars.sum[slot] = exponentiate(z, label, largest == -A(kInf) ? A(0) : largest, e);
+      const A finite = m == -A(kInf) ? A(0) : m;
+      scalars.sum[slot] = exponentiate(z, job.label[row], finite, e, tails[slot], !raised[slot]);
     }
-    scalars.difference[slot] = sizeof(A) == 4 ? double(largest) - double(target) : double(d);
-    if (largest == A(kInf)) scalars.difference[slot] = d;
-    scalars.rival_rest[slot] = sizeof(A) == 4 || !(absolute(d) < __builtin_inf()) ? 0.0 : double(rest);
-    scalars.weight[slot] = job.row_weight != nullptr ? job.row_weight[row] : 1.0;
   }
 
   // e_c · factor into the gradient; the entry at the label is minus the sum of the others as they were rounded, so that
   // a row sums to zero. In the subnormal range their rounding is no longer relative: there it has its own formula.
   void scale(i64 row, int slot) {
     Stored* g = grad(row);
-    const A* e = exponentials(row, slot);
-    const A factor = A(scalars.others_factor[slot]);
-    ExactishSum<double> sum;
-    for (i64 start = 0; start < job.classes; start += kBlock) {
-      const int count = int(smaller<i64>(kBlock, job.classes - start));
+    A* e = exponentials(row, slot);
+    const i64 body = body_of(job.classes);
+    // Lowered by 2^64 the factor may be too small a float: then the exponentials are lowered first.
+    const double exact = scalars.others_factor[slot];
+    const bool lower_first = raised[slot] && absolute(exact) < 0x1p-60;
+    if (lower_first) {
+      for (i64 c = 0; c < body; c++) e[c] *= ExpOf<A>::lower;
+      for (int j = 0; j < kPad; j++) tails[slot][j] *= ExpOf<A>::lower;
+    }
+    const A factor = A(raised[slot] && !lower_first ? exact * ExpOf<A>::lower : exact);
+    LaneSum<A, true> sum;
+    for (i64 start = 0; start < body; start += kBlock) {
+      const int count = int(smaller<i64>(kBlock, body - start));
+      A* out = narrow ? results : reinterpret_cast<A*>(g) + start;
+#pragma omp simd
+      for (int j = 0; j < count; j++) out[j] = e[start + j] * factor;
+      sum.add(out, count);
       if constexpr (narrow) {
 #pragma omp simd
-        for (int j = 0; j < count; j++) buffers.results[j] = e[start + j] * factor;
-        for (int j = 0; j < count; j++) g[start + j] = S::store(buffers.results[j]);
-        add_block(buffers.results, count, sum);
-      } else {
-#pragma omp simd
-        for (int j = 0; j < count; j++) g[start + j] = e[start + j] * factor;
-        add_block(g + start, count, sum);
+        for (int j = 0; j < count; j++) g[start + j] = S::store(out[j]);
       }
     }
-    const double tiny = sizeof(A) == 4 ? 0x1p-100 : 0x1p-960;
+    if (body < job.classes) {
+      A* tail = tails[slot];
+#pragma omp simd
+      for (int j = 0; j < kPad; j++) tail[j] *= factor;
+      sum.add(tail, kPad);
+      const int skip = tail_skip(job.classes);
+      alignas(64) Stored stored[kPad];
+#pragma omp simd
+      for (int j = 0; j < kPad; j++) stored[j] = S::store(tail[j]);
+      __builtin_memcpy(g + body, stored + skip, std::size_t(kPad - skip) * sizeof(Stored));
+    }
+    const double tiny = sizeof(A) == 4 ? 0x1p-120 : 0x1p-1016;
     const double direct = scalars.target_grad[slot];
     const bool summed = job.z_loss == 0 && absolute(direct) > tiny;
     g[job.label[row]] = S::store(A(summed ? -sum.value() : direct + scalars.target_z[slot]));
   }
 
-  void clear(i64 row) {
-    if (job.grad == nullptr) return;
-    for (i64 c = 0; c < job.classes; c++) grad(row)[c] = Stored(0);
+  // Rows that are not kept: ignored, or of weight 0. They must not meet their own logits, which may be NaN.
+  bool kept(i64 row) const { return job.label[row] >= 0 && (job.row_weight == nullptr || job.row_weight[row] != 0); }
+
+  void leave_out(i64 row) {
+    if (job.loss != nullptr) static_cast<Stored*>(job.loss)[row] = Stored(0);
+    for (i64 c = 0; job.grad != nullptr && c < job.classes; c++) grad(row)[c] = Stored(0);
   }
 
   double run(i64 begin, i64 end) {
@@ -128,17 +195,15 @@ struct LabelRows {
     i64 rows[kTile];
     for (i64 row = begin; row < end;) {
       int filled = 0;
-      // Rows that take no part: ignored, or of weight 0. They must not meet their own logits, which may be NaN.
       for (; row < end && filled < tile_rows<A>(job.classes); row++) {
-        const bool kept = job.label[row] >= 0 && (job.row_weight == nullptr || job.row_weight[row] != 0);
-        if (kept) {
-          rows[filled] = row;
-          measure(row, filled++);
-        } else {
-          clear(row);
-          if (job.loss != nullptr) static_cast<Stored*>(job.loss)[row] = Stored(0);
-        }
+        if (kept(row))
+          rows[filled++] = row;
+        else
+          leave_out(row);
       }
+      // Pass by pass over all rows of the tile: their chains of dependent steps overlap.
+      for (int slot = 0; slot < filled; slot++) find_rival(rows[slot], slot);
+      for (int slot = 0; slot < filled; slot++) exponentiate(rows[slot], slot);
       fill_unused(filled);
       label_scalars(scalars, job.scale, job.z_loss);
       for (int slot = 0; slot < filled; slot++) {

@@ -1,7 +1,8 @@
 // From a row's three numbers to its loss and the factors of its gradient, for several rows at a time.
 //
 // With y the label, m the largest of the other logits, S = Σ_{c≠y} exp(z_c - m) and D = m - z_y:
-//   odds against y  o = exp(D) · S      loss = log1p(o)      gradient at y  -o / (1 + o)      at c  e_c · exp(D) / (1 + o)
+//   odds against y  o = exp(D) · S      loss = log1p(o)      gradient at y  -o / (1 + o)      at c  e_c · exp(D) / (1 +
+//   o)
 // which is softplus(t), -σ(t), σ(t) · r_c of t = D + log S, without the rounding of a logarithm that is undone again.
 // Nothing is subtracted from 1, so nothing is lost on confident rows. For D > 0 everything is divided by exp(D).
 #pragma once
@@ -19,10 +20,10 @@ struct LabelScalars {
   double sum[kTile];                                            // S
   double weight[kTile];                                         // of the loss
   // out
-  double loss[kTile];            // weighted
-  double others_factor[kTile];   // gradient at c: e_c · this
-  double target_grad[kTile];     // gradient at y, where it is not formed as minus the sum of the others
-  double target_z[kTile];        // what z-loss adds to the gradient at y
+  double loss[kTile];           // weighted
+  double others_factor[kTile];  // gradient at c: e_c · this
+  double target_grad[kTile];    // gradient at y, where it is not formed as minus the sum of the others
+  double target_z[kTile];       // what z-loss adds to the gradient at y
 };
 
 inline void label_scalars(LabelScalars& s, double scale, double z_loss) {
@@ -31,15 +32,15 @@ inline void label_scalars(LabelScalars& s, double scale, double z_loss) {
     const double d = s.difference[i];
     const double sum = s.sum[i];
     const bool target_leads = d <= 0;
-    // E = exp(-|D|) as a mantissa and an exponent: its product with S is rounded once even where it is subnormal.
+    // E = exp(-|D|) as 2^n · (1 + p): its product with S is rounded once even where it is subnormal.
     const double down = target_leads ? d : -d;
     const double rest = target_leads ? s.rival_rest[i] : -s.rival_rest[i];
-    double mantissa;
+    double p;
     i64 n;
     const bool far = down < -1400.0;
-    ExpDouble::parts(far ? -1400.0 : down, far ? 0.0 : rest, mantissa, n);
-    const double e = scale_by_power(mantissa, n);
-    const double odds = scale_by_power(mantissa * sum, n);
+    ExpDouble::parts(far ? -1400.0 : down, far ? 0.0 : rest, p, n);
+    const double e = scale_by_power(1.0 + p, n);
+    const double odds = scale_by_power(sum * p + sum, n);
     const double above_one = target_leads ? odds : (sum - 1.0) + e;
     const double log_part = log1p_nonnegative(above_one);
     const double row_loss = target_leads ? log_part : d + (log_part + s.rival_rest[i]);

@@ -15,38 +15,38 @@ struct LabelTile {
   using A = typename S::Compute;
 
   const crossent::LabelJob& job;
-  LabelRows<S> row_kernel;  // for tiles with rows that the lanes cannot treat alike
+  LabelRows<S> row_kernel;  // for the rows that the lanes cannot treat alike
+  i64 rows[kTile];          // the row in each lane
+  int filled = 0;           // lanes in use; the rest repeat the first
   alignas(64) A tile[kFewClasses][kTile];
   alignas(64) A largest[kTile];
   LabelScalars scalars;
+  ExactishSum<double> total;
 
   LabelTile(const crossent::LabelJob& job, void* scratch) : job(job), row_kernel(job, scratch) {}
 
-  // Rows all kept, and none with a logit at +inf among the rivals: the rest is the row kernel's.
-  bool load(i64 first) {
+  void load() {
     const i64 classes = job.classes;
-    const Stored* z = static_cast<const Stored*>(job.logits) + first * job.logits_step;
-    for (int i = 0; i < kTile; i++)
-      if (job.label[first + i] < 0 || (job.row_weight != nullptr && job.row_weight[first + i] == 0)) return false;
-    for (i64 c = 0; c < classes; c++)
-      for (int i = 0; i < kTile; i++) tile[c][i] = S::load(z[i * job.logits_step + c]);
+    for (int i = filled; i < kTile; i++) rows[i] = rows[0];
+    const Stored* z = row_kernel.logits(rows[0]);
+    if (consecutive()) {
+      for (i64 c = 0; c < classes; c++)
+        for (int i = 0; i < kTile; i++) tile[c][i] = S::load(z[i * job.logits_step + c]);
+      ask_for(z + 4 * kTile * job.logits_step, int(kTile * classes));
+    } else {
+      for (int i = 0; i < kTile; i++)
+        for (i64 c = 0; c < classes; c++) tile[c][i] = S::load(row_kernel.logits(rows[i])[c]);
+    }
     for (int i = 0; i < kTile; i++) {
-      A& target = tile[job.label[first + i]][i];
+      A& target = tile[job.label[rows[i]]][i];
       scalars.target_logit[i] = target;
       target = -A(kInf);
-      scalars.weight[i] = job.row_weight != nullptr ? job.row_weight[first + i] : 1.0;
+      scalars.weight[i] = job.row_weight != nullptr ? job.row_weight[rows[i]] : 1.0;
     }
-    alignas(64) A m[kTile];
-    for (int i = 0; i < kTile; i++) m[i] = -A(kInf);
+    for (int i = 0; i < kTile; i++) largest[i] = -A(kInf);
     for (i64 c = 0; c < classes; c++)
 #pragma omp simd
-      for (int i = 0; i < kTile; i++) m[i] = tile[c][i] > m[i] ? tile[c][i] : m[i];
-    bool finite = true;
-    for (int i = 0; i < kTile; i++) {
-      largest[i] = m[i];
-      finite = finite && m[i] < A(kInf) && m[i] > -A(kInf);
-    }
-    return finite;
+      for (int i = 0; i < kTile; i++) largest[i] = tile[c][i] > largest[i] ? tile[c][i] : largest[i];
   }
 
   void exponentiate() {
@@ -81,7 +81,7 @@ struct LabelTile {
     }
   }
 
-  void scale(i64 first) {
+  void scale() {
     alignas(64) double hi[kTile] = {}, lo[kTile] = {};
     alignas(64) A factor[kTile], target[kTile];
 #pragma omp simd
@@ -91,7 +91,7 @@ struct LabelTile {
       for (int i = 0; i < kTile; i++) tile[c][i] = tile[c][i] * factor[i];
       add_lanes(tile[c], hi, lo);
     }
-    const double tiny = sizeof(A) == 4 ? 0x1p-100 : 0x1p-960;
+    const double tiny = sizeof(A) == 4 ? 0x1p-120 : 0x1p-1016;
     const bool may_sum = job.z_loss == 0;
 #pragma omp simd
     for (int i = 0; i < kTile; i++) {
@@ -99,29 +99,52 @@ struct LabelTile {
       const bool summed = may_sum && absolute(direct) > tiny;
       target[i] = A(summed ? -(hi[i] + lo[i]) : direct + scalars.target_z[i]);
     }
-    Stored* g = static_cast<Stored*>(job.grad) + first * job.grad_step;
-    for (int i = 0; i < kTile; i++) tile[job.label[first + i]][i] = target[i];
-    for (int i = 0; i < kTile; i++)
-      for (i64 c = 0; c < job.classes; c++) g[i * job.grad_step + c] = S::store(tile[c][i]);
+    for (int i = 0; i < kTile; i++) tile[job.label[rows[i]]][i] = target[i];
+    bool all = filled == kTile && consecutive();
+    for (int i = 0; i < kTile; i++) all = all && finite(i);
+    Stored* g = row_kernel.grad(rows[0]);
+    if (all) {
+      for (i64 c = 0; c < job.classes; c++)
+        for (int i = 0; i < kTile; i++) g[i * job.grad_step + c] = S::store(tile[c][i]);
+    } else {
+      for (int i = 0; i < filled; i++)
+        for (i64 c = 0; c < job.classes && finite(i); c++) row_kernel.grad(rows[i])[c] = S::store(tile[c][i]);
+    }
+  }
+
+  // Whether a lane's memory is found without a pointer of its own: the common case.
+  bool consecutive() const { return rows[kTile - 1] - rows[0] == kTile - 1; }
+
+  // Rivals at +inf, or all at -inf, are the row kernel's: there, what a row gives does not depend on its neighbours.
+  bool finite(int i) const { return largest[i] < A(kInf) && largest[i] > -A(kInf); }
+
+  void flush() {
+    if (filled == 0) return;
+    load();
+    exponentiate();
+    label_scalars(scalars, job.scale, job.z_loss);
+    if (job.grad != nullptr) scale();
+    for (int i = 0; i < filled; i++) {
+      if (!finite(i)) {
+        total.add(row_kernel.run(rows[i], rows[i] + 1));
+        continue;
+      }
+      total.add(scalars.loss[i]);
+      if (job.loss != nullptr) static_cast<Stored*>(job.loss)[rows[i]] = S::store(A(scalars.loss[i]));
+    }
+    filled = 0;
   }
 
   double run(i64 begin, i64 end) {
-    ExactishSum<double> total;
-    i64 first = begin;
-    for (; first + kTile <= end; first += kTile) {
-      if (!load(first)) {
-        total.add(row_kernel.run(first, first + kTile));
+    for (i64 row = begin; row < end; row++) {
+      if (!row_kernel.kept(row)) {
+        row_kernel.leave_out(row);
         continue;
       }
-      exponentiate();
-      label_scalars(scalars, job.scale, job.z_loss);
-      for (int i = 0; i < kTile; i++) {
-        total.add(scalars.loss[i]);
-        if (job.loss != nullptr) static_cast<Stored*>(job.loss)[first + i] = S::store(A(scalars.loss[i]));
-      }
-      if (job.grad != nullptr) scale(first);
+      rows[filled++] = row;
+      if (filled == kTile) flush();
     }
-    if (first < end) total.add(row_kernel.run(first, end));
+    flush();
     return total.value();
   }
 };

@@ -106,9 +106,9 @@ void check(const Network<T>& network, const HeldRows<T>& data, const Vector<std:
 
 template <class T>
 std::pair<std::int64_t, double> train(Network<T>& network, const HeldRows<T>& data, Vector<std::int64_t> order,
-                                      Vector<std::int64_t> bounds, Vector<double> learning_rate,
-                                      MutableVector<T> theta, MutableVector<T> velocity, double momentum,
-                                      bool nesterov, double alpha, double mass_per_row, double loss_limit) {
+                                      Vector<std::int64_t> bounds, Vector<double> learning_rate, MutableVector<T> theta,
+                                      MutableVector<T> velocity, double momentum, bool nesterov, double alpha,
+                                      double mass_per_row, double loss_limit) {
   check(network, data, order, theta.shape(0));
   require(velocity.shape(0) == theta.shape(0), "velocity must have an entry per parameter");
   const std::size_t batches = learning_rate.shape(0);
@@ -127,8 +127,8 @@ std::pair<std::int64_t, double> train(Network<T>& network, const HeldRows<T>& da
 }
 
 template <class T>
-double gradient(Network<T>& network, const HeldRows<T>& data, Vector<std::int64_t> order, Vector<T> theta,
-                double scale, MutableVector<T> grad_out) {
+double gradient(Network<T>& network, const HeldRows<T>& data, Vector<std::int64_t> order, Vector<T> theta, double scale,
+                MutableVector<T> grad_out) {
   check(network, data, order, theta.shape(0));
   require(grad_out.shape(0) == theta.shape(0), "grad must have an entry per parameter");
   const auto n = static_cast<std::int64_t>(order.shape(0));
@@ -164,8 +164,7 @@ void bind_type(nb::module_& m, const char* rows_name, const char* network_name) 
   nb::class_<Network<T>>(m, network_name, "Workspace of a softmax network; its parameters are the caller's vector.")
       .def(
           "__init__",
-          [](Network<T>* self, std::vector<std::int64_t> sizes, std::int64_t max_rows, nb::handle gemm,
-             int n_threads) {
+          [](Network<T>* self, std::vector<std::int64_t> sizes, std::int64_t max_rows, nb::handle gemm, int n_threads) {
             require(sizes.size() >= 2 && max_rows >= 1 && n_threads >= 1, "sizes, max_rows or n_threads too small");
             new (self) Network<T>(std::move(sizes), max_rows, gemm_from<T>(gemm), n_threads);
           },

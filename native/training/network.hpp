@@ -68,9 +68,7 @@ class Network {
   }
 
  private:
-  static std::int64_t argmax(const T* values, std::int64_t n) {
-    return std::max_element(values, values + n) - values;
-  }
+  static std::int64_t argmax(const T* values, std::int64_t n) { return std::max_element(values, values + n) - values; }
 
   void gather(const Rows<T>& rows, const std::int64_t* order, std::int64_t n) {
     const std::int64_t features = rows.features, classes = rows.classes;
@@ -109,19 +107,25 @@ class Network {
   double losses(const Rows<T>& rows, std::int64_t n, double scale, T* grad) {
     constexpr Storage storage = std::is_same_v<T, double> ? Storage::f64 : Storage::f32;
     const std::int64_t classes = sizes_.back();
-    const LabelJob job{activation_.back().data(),
-                       classes,
-                       classes,
-                       classes,
-                       rows.label ? label_.data() : nullptr,
-                       rows.weight ? weight_.data() : nullptr,
-                       scale,
-                       0.0,
-                       nullptr,
-                       grad};
+    const LabelJob job{.logits = activation_.back().data(),
+                       .classes = classes,
+                       .logits_step = classes,
+                       .grad_step = classes,
+                       .label = rows.label ? label_.data() : nullptr,
+                       .row_weight = rows.weight ? weight_.data() : nullptr,
+                       .scale = scale,
+                       .z_loss = 0.0,
+                       .loss = nullptr,
+                       .grad = grad};
     if (!rows.needs_distribution()) return run(job, storage, n, n_threads_);
-    const T* probs = rows.probs ? probs_.data() : nullptr;
-    return run(DistributionJob{job, probs, false, classes, rows.class_weight, rows.smoothing}, storage, n, n_threads_);
+    const DistributionJob soft_job{.rows = job,
+                                   .probs = rows.probs ? probs_.data() : nullptr,
+                                   .probs_wide = false,
+                                   .probs_step = classes,
+                                   .class_weight = rows.class_weight,
+                                   .smoothing = rows.smoothing,
+                                   .z_weight = nullptr};
+    return run(soft_job, storage, n, n_threads_);
   }
 
   void backward(const T* theta, std::int64_t n, T* grad) {

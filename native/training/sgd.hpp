@@ -35,8 +35,7 @@ void step(T* theta, T* velocity, const T* grad, std::int64_t n, T learning_rate,
 // Batch k has the rows order[bounds[k]] … order[bounds[k + 1] - 1] and the step learning_rate[k].
 template <class T>
 Progress descend(Network<T>& network, const Descent& descent, const Rows<T>& rows, const std::int64_t* order,
-                 const std::int64_t* bounds, const double* learning_rate, std::int64_t batches, T* theta,
-                 T* velocity) {
+                 const std::int64_t* bounds, const double* learning_rate, std::int64_t batches, T* theta, T* velocity) {
   std::vector<T> grad(network.parameters());
   Progress progress{0, 0.0};
   for (; progress.batches < batches; ++progress.batches) {

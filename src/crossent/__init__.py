@@ -12,29 +12,46 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from crossent.cpu import cpu_level, cpu_levels
+    from crossent.estimators.softmax_classifier import SoftmaxClassifier
+    from crossent.explanation import Comparison, Explanation, compare, explain
     from crossent.loss import LossGrad, cross_entropy, cross_entropy_and_grad
     from crossent.probabilities import cross_entropy_from_probs, entropy, kl_divergence
+    from crossent.simplex import Differential, differential
 
 _HOMES = {
+    "Comparison": "explanation",
+    "Differential": "simplex",
+    "Explanation": "explanation",
     "LossGrad": "loss",
+    "SoftmaxClassifier": "estimators.softmax_classifier",
+    "compare": "explanation",
     "cpu_level": "cpu",
     "cpu_levels": "cpu",
     "cross_entropy": "loss",
     "cross_entropy_and_grad": "loss",
     "cross_entropy_from_probs": "probabilities",
+    "differential": "simplex",
     "entropy": "probabilities",
+    "explain": "explanation",
     "kl_divergence": "probabilities",
 }
 
 __all__ = [
+    "Comparison",
+    "Differential",
+    "Explanation",
     "LossGrad",
+    "SoftmaxClassifier",
     "__version__",
+    "compare",
     "cpu_level",
     "cpu_levels",
     "cross_entropy",
     "cross_entropy_and_grad",
     "cross_entropy_from_probs",
+    "differential",
     "entropy",
+    "explain",
     "kl_divergence",
 ]
 

@@ -40,3 +40,45 @@ class Pages: ...
 
 def take_pages(bytes: int) -> Pages: ...
 def release_pages() -> int: ...
+
+# The two float types of the training engine differ in nothing that a type checker can see.
+class _Rows:
+    def __init__(
+        self,
+        x: _Array,
+        *,
+        classes: int,
+        labels: _Array | None,
+        probs: _Array | None,
+        weight: _Array | None,
+        class_weight: _Array | None,
+        smoothing: float,
+        center: _Array | None,
+    ) -> None: ...
+
+class _Network:
+    def __init__(self, sizes: list[int], *, max_rows: int, gemm: object, n_threads: int) -> None: ...
+    @property
+    def n_parameters(self) -> int: ...
+    def train(
+        self,
+        rows: _Rows,
+        order: _Array,
+        bounds: _Array,
+        learning_rate: _Array,
+        theta: _Array,
+        velocity: _Array,
+        *,
+        momentum: float,
+        nesterov: bool,
+        alpha: float,
+        mass_per_row: float,
+        loss_limit: float,
+    ) -> tuple[int, float]: ...
+    def gradient(self, rows: _Rows, order: _Array, theta: _Array, scale: float, grad_out: _Array) -> float: ...
+    def evaluate(self, rows: _Rows, order: _Array, theta: _Array) -> tuple[float, int]: ...
+
+class Rows32(_Rows): ...
+class Rows64(_Rows): ...
+class Network32(_Network): ...
+class Network64(_Network): ...

@@ -139,11 +139,15 @@ class Differential:
         if isinstance(pay, str) and pay == "in proportion":
             return self._in_proportion()
         weights = payment_weights(pay, self.classes)
-        ambient = self.ambient
-        if np.isfinite(ambient).all():
-            return _read_only(ambient - _dot(weights, ambient))
-        directions = np.eye(len(self.classes))
-        return _read_only(np.array([self._pair(e - weights) for e in directions]))
+        shift = 0.0 - self._pair(weights)
+        with np.errstate(invalid="ignore"):
+            grad = self.ambient + shift
+        if math.isinf(shift):
+            for c in np.flatnonzero(np.isneginf(self.ambient)):  # inf − inf: the pair decides
+                direction = -weights
+                direction[c] += 1.0
+                grad[c] = self._pair(direction)
+        return _read_only(grad)
 
     def multiple(self, pay: Pay) -> float:
         """Return λ in grad(pay) = ambient + λ·(1, …, 1), which is −⟨w, a⟩.
@@ -317,7 +321,7 @@ def differential_from_logits(
     odds = _odds(gap[others], lost[others])
     exps = np.exp(gap) * (1.0 + lost)
     probs = exps / (1.0 + odds)
-    log_probs = (gap - math.log1p(odds)) + lost
+    log_probs = gap - math.log1p(odds)
     truth = _weighted(truth_masses(target, names), weight, names)
     return _build(names, probs, log_probs, truth, top, odds / (1.0 + odds), 1.0)
 
@@ -383,6 +387,5 @@ def _dot(u: FloatArray, v: FloatArray) -> float:
 
 
 def _read_only(array: FloatArray) -> FloatArray:
-    array = array + 0.0  # no -0.0 reaches a reader
     array.setflags(write=False)
     return array

@@ -80,9 +80,7 @@ def per_class(values: ArrayLike, argument: str, n_classes: int | None = None) ->
     return array
 
 
-def refuse(
-    bad: NDArray[np.bool_], values: FloatArray, classes: Sequence[str], argument: str, want: str
-) -> None:
+def refuse(bad: NDArray[np.bool_], values: FloatArray, classes: Sequence[str], argument: str, want: str) -> None:
     """Raise for the first class whose value is bad."""
     if bad.any():
         index = int(np.argmax(bad))

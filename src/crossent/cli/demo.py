@@ -83,7 +83,7 @@ def _explain(model: Path, data: str, row: int, data_dir: Path | None) -> None:
     from rich.console import Console
 
     from crossent.data import load_trained
-    from crossent.explain import explain
+    from crossent.explanation.prediction import explain
 
     trained = load_trained(model)
     logits, label = trained.logits_of_row(data, row, data_dir=data_dir)

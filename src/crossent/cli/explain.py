@@ -5,19 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import math
-import sys
+import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-from crossent.comparison import compare
 from crossent.errors import DataError, invalid_value
-from crossent.explain import Explanation, explain
-
-if TYPE_CHECKING:
-    from crossent.comparison import Comparison
+from crossent.explanation.comparison import compare
+from crossent.explanation.prediction import Explanation, explain
 
 _FORM = (
     "NAME=NUMBER,NAME=NUMBER,… or @FILE (CSV lines NAME,NUMBER or a JSON object). "
@@ -40,28 +37,26 @@ def command(
     ] = None,
     normalize: Annotated[bool, typer.Option("--normalize", help="Divide probabilities by their sum.")] = False,
     model: Annotated[Path | None, typer.Option(help="A trained model's directory, with --data and --row.")] = None,
-    data: Annotated[Path | None, typer.Option(help="The table the row is taken from.")] = None,
+    data: Annotated[str | None, typer.Option(help="The file the row is in, or digits or fashion-mnist.")] = None,
     row: Annotated[int | None, typer.Option(help="The row, counted from 1, the header not included.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where a built-in set's files are.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help='Print JSON; infinities are "inf", "-inf".')] = False,
     as_latex: Annotated[bool, typer.Option("--latex", help="Print the derivation for LaTeX (amsmath).")] = False,
 ) -> None:
     """Explain one prediction: its loss, and the derivative for each rule of who pays."""
+    if as_json and as_latex:
+        raise ValueError("--json and --latex exclude each other")
+    if as_latex and against is not None:
+        raise ValueError("--latex writes the derivation of one prediction: leave --against out")
     try:
-        if as_json and as_latex:
-            raise ValueError("--json and --latex exclude each other")
-        result = _explained(probs, logits, label, truth, pay or [], normalize, (model, data, row))
-        shown: Explanation | Comparison = result
-        if against is not None:
-            if as_latex:
-                raise ValueError("--latex writes the derivation of one prediction: leave --against out")
-            shown = compare(result, _other(result, against, normalize))
-        if isinstance(shown, Explanation) and as_latex:
-            typer.echo(shown.to_latex())
-            return
-    except (ValueError, TypeError, OSError) as error:
-        _fail(error)
+        first = _explained(probs, logits, label, truth, pay or [], normalize, (model, data, row, data_dir))
+        shown = first if against is None else compare(first, _other(first, against, normalize))
+    except (ValueError, TypeError) as error:
+        raise ValueError(_as_options(str(error), "--label" if truth is None else "--truth")) from error
     if as_json:
         typer.echo(shown.to_json())
+    elif as_latex and isinstance(shown, Explanation):
+        typer.echo(shown.to_latex(), nl=False)
     else:
         from rich.console import Console
 
@@ -69,31 +64,40 @@ def command(
 
 
 def explain_row(
-    model: Path, data: Path, row: int, target: str | dict[str, float] | None = None, pay: Iterable[str] = ()
+    model: str | Path,
+    data: str | Path,
+    row: int,
+    target: str | dict[str, float] | None = None,
+    pay: Iterable[str] = (),
+    *,
+    data_dir: str | Path | None = None,
 ) -> Explanation:
     """Explain a trained model's prediction for one row of a table, against the row's own label by default.
 
     Parameters
     ----------
-    model, data : path
+    model : path
+        The directory that training wrote.
+    data : path or str
+        A file, or the name of a built-in set, whose test part is meant; ``data_dir`` is where its files are.
     row : int
         Counted from 1, the header not included.
     target : str or mapping, optional
         A truth to take instead of the row's label.
     pay : iterable of str
-        As for `crossent.explain.explain`.
+        As for `crossent.explain`.
 
     Raises
     ------
     DataError
         The row has no label and no target was given.
     """
-    from crossent.data.pipeline import load_trained
-
     if row < 1:
         raise invalid_value("--row", row, "a row counted from 1")
+    from crossent.data.pipeline import load_trained
+
     trained = load_trained(model)
-    logits, label = trained.logits_of_row(data, row)
+    logits, label = trained.logits_of_row(data, row, data_dir=data_dir)
     truth = label if target is None else target
     if truth is None:
         raise DataError("has no label: give --label or --truth", path=data, row=row)
@@ -122,6 +126,8 @@ def _from_file(path: Path, option: str) -> dict[str, float]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise DataError("is not UTF-8 text", path=path) from None
+    except OSError as error:
+        raise DataError(error.strerror or "cannot be read", path=path) from None
     if text.lstrip().startswith(("{", "[")):
         try:
             pairs = json.loads(text, object_pairs_hook=list)
@@ -163,7 +169,7 @@ def _is_number(value: object) -> bool:
         float(str(value))
     except ValueError:
         return False
-    return True
+    return "_" not in str(value)  # Python's float reads 1_0
 
 
 def _explained(
@@ -173,12 +179,12 @@ def _explained(
     truth: str | None,
     pay: list[str],
     normalize: bool,
-    trained: tuple[Path | None, Path | None, int | None],
+    trained: tuple[Path | None, str | None, int | None, Path | None],
 ) -> Explanation:
     if label is not None and truth is not None:
         raise ValueError("--label and --truth exclude each other")
     target = label if truth is None else read_numbers(truth, "--truth")
-    model, data, row = trained
+    model, data, row, data_dir = trained
     if sum(source is not None for source in (probs, logits, model)) != 1:
         raise ValueError("expected one of --probs, --logits and --model")
     if normalize and probs is None:
@@ -186,9 +192,9 @@ def _explained(
     if model is not None:
         if data is None or row is None:
             raise ValueError("--model needs --data and --row")
-        return explain_row(model, data, row, target, pay)
-    if data is not None or row is not None:
-        raise ValueError("--data and --row go with --model")
+        return explain_row(model, data, row, target, pay, data_dir=data_dir)
+    if data is not None or row is not None or data_dir is not None:
+        raise ValueError("--data, --row and --data-dir go with --model")
     if target is None:
         raise ValueError("expected --label or --truth")
     if probs is not None:
@@ -205,10 +211,14 @@ def _other(first: Explanation, against: str, normalize: bool) -> Explanation:
             raise ValueError(f"--against: {name!r} is {problem}")
     probs = [given[name] for name in d.classes]
     payers = [d.classes[r] for r in first.payers]
-    return explain(probs, target=d.truth, classes=d.classes, pay=payers, normalize=normalize)
+    try:
+        return explain(probs, target=d.truth, classes=d.classes, pay=payers, normalize=normalize)
+    except ValueError as error:
+        raise ValueError(str(error).replace("probs", "--against", 1)) from error
 
 
-def _fail(error: Exception) -> NoReturn:
-    message = str(error).replace("\n", " ")
-    print(f"crossent explain: {message}", file=sys.stderr)
-    raise typer.Exit(2) from None
+def _as_options(message: str, target: str) -> str:
+    """Say in a message from the library which option the argument came from."""
+    message = re.sub(r"^((?:the \w+ of |len\()?)target\b", rf"\1{target}", message)
+    message = re.sub(r"^((?:the \w+ of )?)(probs|logits|pay)\b", r"\1--\2", message)
+    return message.replace("normalize=True", "--normalize")

@@ -144,9 +144,7 @@ def _read_tensors(path: Path, sha256: str) -> dict[str, Array]:
     except FileNotFoundError:
         raise DataError("is missing", path=path) from None
     if _sha256(data) != sha256:
-        raise DataError(
-            f"was cut off or altered, or belongs to another model: sha256 differs from {MODEL}", path=path
-        )
+        raise DataError(f"was cut off or altered, or belongs to another model: sha256 differs from {MODEL}", path=path)
     try:
         return load_tensors(data)
     except SafetensorError as problem:
@@ -169,9 +167,7 @@ def _rebuild(content: Mapping[str, Any], tensors: Mapping[str, Array]) -> Loaded
         feature_names=content["feature_names_in"],
         record={name: content["record"][name] for name in RECORD},
     )
-    extra_tensors = {
-        name.removeprefix("extra."): array for name, array in tensors.items() if name.startswith("extra.")
-    }
+    extra_tensors = {name.removeprefix("extra."): array for name, array in tensors.items() if name.startswith("extra.")}
     return LoadedModel(model, extra_tensors, content["extra"])
 
 
@@ -207,7 +203,7 @@ def _classes_in(classes: Mapping[str, Any]) -> Array:
 
 def _is_model(directory: Path) -> bool:
     try:
-        return json.loads((directory / MODEL).read_bytes()).get("format") == FORMAT
+        return bool(json.loads((directory / MODEL).read_bytes()).get("format") == FORMAT)
     except (OSError, ValueError, AttributeError):
         # A damaged model is one all the same where both files are there.
         return (directory / MODEL).is_file() and (directory / WEIGHTS).is_file()

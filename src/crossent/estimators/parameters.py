@@ -17,9 +17,7 @@ def check_parameters(model: Any) -> None:
     if isinstance(model.hidden_layer_sizes, (str, numbers.Number)) or not isinstance(
         model.hidden_layer_sizes, Iterable
     ):
-        raise invalid_type(
-            "hidden_layer_sizes", model.hidden_layer_sizes, "a sequence of ints, such as (128,)"
-        )
+        raise invalid_type("hidden_layer_sizes", model.hidden_layer_sizes, "a sequence of ints, such as (128,)")
     for at, size in enumerate(model.hidden_layer_sizes):
         _check_int(f"hidden_layer_sizes[{at}]", size, least=1)
     _check_real("alpha", model.alpha, 0, np.inf)

@@ -17,27 +17,39 @@ def softmax(logits: Array) -> Array:
     array([[0.5, 0.5],
            [1. , 0. ]], dtype=float32)
     """
-    z = logits.astype(np.float64)
-    z -= z.max(axis=1, keepdims=True)
-    np.exp(z, out=z)
-    z /= z.sum(axis=1, keepdims=True)
-    return z.astype(logits.dtype)
+    below, rest, _ = _from_greatest(logits)
+    odds = np.exp(below) * (1 + rest)
+    odds /= odds.sum(axis=1, keepdims=True)
+    rounded: Array = odds.astype(logits.dtype)
+    return rounded
 
 
 def log_softmax(logits: Array) -> Array:
-    """Return the logarithm of ``softmax`` per row, to the last digits also where a probability is 1 but for
-    1e-30.
+    """Return the logarithm of ``softmax`` per row, to the last digits also where a probability is 1 but for 1e-30.
 
     With ``k`` the row's greatest logit: ``z_c - z_k - log1p(sum over c != k of exp(z_c - z_k))``.
 
     >>> log_softmax(np.array([[50.0, 0.0]]))
     array([[-1.92874985e-22, -5.00000000e+01]])
     """
-    z = logits.astype(np.float64)
-    rows, greatest = np.arange(len(z)), z.argmax(axis=1)
-    z -= z[rows, greatest][:, np.newaxis]
-    others = np.exp(z)
+    below, rest, greatest = _from_greatest(logits)
+    others = np.exp(below) * (1 + rest)
     # Left in, the 1 of the greatest would swallow the others.
-    others[rows, greatest] = 0
-    z -= np.log1p(others.sum(axis=1, keepdims=True))
-    return z.astype(logits.dtype)
+    others[np.arange(len(others)), greatest] = 0
+    logs = below - (np.log1p(others.sum(axis=1, keepdims=True)) - rest)
+    rounded: Array = logs.astype(logits.dtype)
+    return rounded
+
+
+def _from_greatest(logits: Array) -> tuple[Array, Array, Array]:
+    """Return ``z - z_k`` in float64, what rounding took from it, and each row's ``k``.
+
+    The rounding of a difference of 100 would be an error of 1e-14 in its exponential. Knuth's TwoSum has it exactly.
+    """
+    z = logits.astype(np.float64)
+    greatest = z.argmax(axis=1)
+    top = z[np.arange(len(z)), greatest][:, np.newaxis]
+    below = z - top
+    of_top = below - z
+    rest = (z - (below - of_top)) - (top + of_top)
+    return below, rest, greatest

@@ -4,38 +4,39 @@ from __future__ import annotations
 
 import ctypes
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
 
-def replace_directory(
-    directory: Path, files: Mapping[str, bytes], *, may_replace: Callable[[Path], bool]
-) -> None:
+def replace_directory(directory: Path, files: Mapping[str, bytes], *, may_replace: Callable[[Path], bool]) -> None:
     """Write files to a new directory beside ``directory``, then give it that name.
 
-    Where one was before, the two swap names in one step on Linux; elsewhere the old one is renamed first, and
-    renamed back should the new one not take its place. At every moment the old or the new one is on disk,
-    complete.
+    Where one was before, the two swap names in one step on Linux; elsewhere the old one is renamed first, and renamed
+    back should the new one not take its place. At every moment the old or the new one is on disk, complete. Whatever
+    else lay in the old one moves over.
 
     Raises
     ------
     FileExistsError
         If ``directory`` is there, is not empty, and ``may_replace`` says no.
     """
-    directory = Path(os.path.abspath(directory))
+    # A link stays one: what it points to is replaced.
+    directory = Path(os.path.realpath(directory))
     _refuse_to_overwrite(directory, may_replace)
     directory.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    new = _beside(directory)
+    new.mkdir()
     try:
         for name, data in files.items():
             _write(new / name, data)
-        new.chmod(0o777 & ~_umask())
         if directory.exists():
             _swap(new, directory)
+            for other in set(os.listdir(new)) - set(files):
+                (new / other).rename(directory / other)
         else:
             new.rename(directory)
     finally:
@@ -44,12 +45,16 @@ def replace_directory(
 
 
 def _refuse_to_overwrite(directory: Path, may_replace: Callable[[Path], bool]) -> None:
-    if not os.path.lexists(directory):
+    if not directory.exists():
         return
-    if directory.is_symlink() or not directory.is_dir():
-        raise FileExistsError(f"{directory} is no directory: expected a new name, or a model to replace")
+    if not directory.is_dir():
+        raise FileExistsError(f"{directory} is a file: expected a new name, or a model's directory to replace")
     if any(directory.iterdir()) and not may_replace(directory):
-        raise FileExistsError(f"{directory} holds other files than a model's: it is left alone")
+        raise FileExistsError(f"{directory} is a directory without a model in it: it is left alone")
+
+
+def _beside(directory: Path) -> Path:
+    return directory.with_name(f".{directory.name}.{secrets.token_hex(4)}")
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -60,30 +65,23 @@ def _write(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def _swap(new: Path, old: Path) -> None:
     if _exchange(new, old):
         return
-    aside = Path(tempfile.mkdtemp(prefix=f".{old.name}.", dir=old.parent)) / old.name
+    aside = _beside(old)
     old.rename(aside)
     try:
         new.rename(old)
     except OSError:
         aside.rename(old)
         raise
-    finally:
-        shutil.rmtree(aside.parent, ignore_errors=True)
+    aside.rename(new)
 
 
 def _exchange(one: Path, other: Path) -> bool:
     """Swap two names in one step; False where the system cannot."""
     try:
-        rename = ctypes.CDLL(None, use_errno=True).renameat2
+        rename = ctypes.CDLL(None).renameat2
     except (OSError, AttributeError, TypeError):
         return False
     done: int = rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -69,8 +70,9 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Train on rows minus their mean. The result acts on raw rows all the same: the mean is folded into the
         bias.
     n_threads : int, default=1
-        Threads of the matrix products and the loss. The same seed gives the same bits for the same
-        ``n_threads``.
+        Threads of the matrix products and the loss. The same seed gives the same bits for the same ``n_threads``.
+        More than one helps wide networks on an idle machine only: the threads of a BLAS wait busily, and batches are
+        small. Beside another busy process two can be twenty times slower than one.
     random_state : int, RandomState, Generator or None, default=None
         Draws the order of the rows, the hidden layers' first weights, and the held-out rows.
     dtype : "float32", "float64" or None, default=None
@@ -111,8 +113,8 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     >>> from sklearn.datasets import load_iris
     >>> X, y = load_iris(return_X_y=True)
     >>> model = SoftmaxClassifier(random_state=0).fit(X, y)
-    >>> model.predict_proba(X[:1]).round(2)
-    array([[0.99, 0.01, 0.  ]])
+    >>> model.predict(X[:2]), round(model.score(X, y), 2)
+    (array([0, 0]), 0.98)
 
     Soft labels:
 
@@ -222,7 +224,8 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict(self, X: Any) -> Array:
         """Return each row's most probable class, (n,)."""
         best = self._logits(X).argmax(axis=1)
-        return self.classes_[best]
+        predicted: Array = self.classes_[best]
+        return predicted
 
     def predict_proba(self, X: Any) -> Array:
         """Return each row's probability of every class, (n, C) in the model's dtype."""
@@ -261,9 +264,8 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _features(self, X: Any, *, reset: bool, argument: str = "X") -> Array:
         x = validate_data(self, X, reset=reset, dtype="numeric", ensure_all_finite=False)
         check_finite(x, getattr(self, "feature_names_in_", None), argument)
-        if not reset:
-            return as_rows(x, self._dtype)
-        self._dtype = engine_dtype(x.dtype) if self.dtype is None else np.dtype(self.dtype)
+        if reset:
+            self._dtype: np.dtype[Any] = engine_dtype(x.dtype) if self.dtype is None else np.dtype(self.dtype)
         return as_rows(x, self._dtype)
 
     def _examples(self, x: Array, y: Any, sample_weight: Any, classes: Any) -> Examples:
@@ -323,10 +325,12 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> None:
         """Set the fitted attributes from a file, after making sure that they fit each other."""
         sizes = [len(weights[0]), *map(int, self.hidden_layer_sizes), len(classes)]
-        for weight, bias, shape in zip(weights, biases, zip(sizes[:-1], sizes[1:], strict=True), strict=True):
+        for weight, bias, shape in zip(weights, biases, pairwise(sizes), strict=True):
             if weight.shape != shape or bias.shape != shape[1:] or weight.dtype != weights[0].dtype:
                 raise ValueError(f"a layer has shapes {weight.shape} and {bias.shape}, expected {shape}")
         if feature_names is not None:
+            if len(feature_names) != sizes[0]:
+                raise ValueError(f"{len(feature_names)} feature names for {sizes[0]} features")
             self.feature_names_in_ = np.array(feature_names, dtype=object)
         self.n_features_in_, self.classes_ = sizes[0], classes
         self.coefs_, self.intercepts_, self._dtype = weights, biases, weights[0].dtype
@@ -346,7 +350,8 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _forward(self, x: Array) -> Array:
         for weight, bias in zip(self.coefs_[:-1], self.intercepts_[:-1], strict=True):
             x = np.maximum(x @ weight + bias, 0)
-        return x @ self.coefs_[-1] + self.intercepts_[-1]
+        logits: Array = x @ self.coefs_[-1] + self.intercepts_[-1]
+        return logits
 
 
 def print_progress(event: TrainingEvent) -> None:

@@ -84,10 +84,11 @@ def soft_labels(probs: Array, dtype: Any, argument: str = "y") -> Array:
 
 def label_vector(y: Any, argument: str = "y") -> Array:
     """Return labels as a vector; a column of them is taken with scikit-learn's DataConversionWarning."""
-    labels = column_or_1d(y, warn=True)
+    labels: Array = column_or_1d(y, warn=True)
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        row = int(np.argmin(np.isfinite(labels)))
+        raise invalid_value(f"{argument}[{row}]", float(labels[row]), "a label, not NaN or infinity")
     check_classification_targets(labels)
-    if labels.dtype.kind == "f" and np.isnan(labels).any():
-        raise invalid_value(f"{argument}[{int(np.argmax(np.isnan(labels)))}]", float("nan"), "a label")
     return labels
 
 
@@ -140,10 +141,10 @@ def class_weights(
     for name, weight in class_weight.items():
         key = name.item() if isinstance(name, np.generic) else name
         if key not in position:
-            raise invalid_value(
-                f"class_weight key {key!r}", weight, f"one of the classes {classes.tolist()!r}"
-            )
+            raise invalid_value(f"class_weight key {key!r}", weight, f"one of the classes {classes.tolist()!r}")
         if not (np.isfinite(weight) and weight >= 0):
             raise invalid_value(f"class_weight[{key!r}]", weight, "a finite number of at least 0")
         weights[position[key]] = weight
+    if not (weights * class_mass).any():
+        raise invalid_value("class_weight", class_weight, "a positive weight for a class that has rows")
     return weights

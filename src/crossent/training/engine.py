@@ -192,8 +192,7 @@ class _Run:
 
     def _prepare(self, order: Indices) -> None:
         options = self.options
-        # The first step's loss is that of a constant prediction, or near it: over twice that is worse than
-        # nothing. The margin is for data whose constant prediction is all but certain.
+        # The margin is for data whose constant prediction is all but certain.
         self.loss_limit = 2 * self.problem.loss(self.theta, order[:PROBE_ROWS]) + 0.1
         if options.learning_rate is None:
             self.rate = choose_learning_rate(self.problem, self.theta, order, options.momentum)
@@ -201,12 +200,17 @@ class _Run:
             self.rate = float(options.learning_rate)
 
     def _epoch_or_retry(self, epoch: int, order: Indices) -> float:
-        self.good = self.theta.copy()
+        start = self.theta.copy()
         for attempt in range(1, MAX_RETRIES + 1):
             try:
-                return self._epoch(epoch, order)
+                loss = self._epoch(epoch, order)
+                self.good = start
+                return loss
             except _Diverged:
-                self.theta[...] = self.good
+                if attempt > 1:
+                    # The start itself may be bad: what a step did shows in the loss of the next batch only.
+                    start = self.good
+                self.theta[...] = start
                 self.velocity[...] = 0
                 self.rate *= 0.5**attempt
                 self.result.n_halvings += attempt
@@ -252,9 +256,7 @@ class _Run:
         if self.best.exhausted:
             raise _Stop("early_stopping")
 
-    def _tell(
-        self, kind: Literal["batches", "epoch"], epoch: int, batch: int, loss: float, rate: float
-    ) -> None:
+    def _tell(self, kind: Literal["batches", "epoch"], epoch: int, batch: int, loss: float, rate: float) -> None:
         if not self.callbacks:
             return
         validated = kind == "epoch" and self.validation is not None
@@ -270,20 +272,20 @@ class _Run:
             learning_rate=float(rate),
             seconds=time.perf_counter() - self.started,
         )
-        # Every callback hears of the event, also after one has asked to stop.
-        if any([callback(event) is True for callback in self.callbacks]):
+        # A list: every callback hears of the event, also after one has asked to stop.
+        answers = [callback(event) for callback in self.callbacks]
+        if any(isinstance(answer, (bool, np.bool_)) and answer for answer in answers):
             raise _Stop("callback")
 
     def _warn_of_divergence(self) -> None:
-        gave_up = self.result.stop_reason == "divergence"
+        if self.result.stop_reason == "divergence":
+            outcome = "the training was given up with the last good parameters. Are the features on a sane scale?"
+        else:
+            outcome = "the training went on from the last good parameters. A smaller learning_rate would save time."
         warnings.warn(
-            f"The training diverged; the learning rate was halved {self.result.n_halvings} times, to "
-            f"{self.rate:.3g}, and it "
-            + (
-                "was given up: the parameters are the last good ones. Are the features on a sane scale?"
-                if gave_up
-                else "went on from the last good epoch. A smaller learning_rate, or scaled features, will save time."
-            ),
+            f"The training diverged. The learning rate was halved ({self.result.n_halvings} x) to {self.rate:.3g}, "
+            f"and {outcome}",
             ConvergenceWarning,
-            stacklevel=4,
+            # At the caller of fit, not at the engine.
+            stacklevel=5,
         )

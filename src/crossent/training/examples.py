@@ -69,4 +69,5 @@ class Examples:
         for start in range(0, len(self.x), BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
             total += row_mass[rows] @ self.x[rows].astype(np.float64, copy=False)
-        return (total / row_mass.sum()).astype(self.x.dtype)
+        mean: npt.NDArray[Any] = (total / row_mass.sum()).astype(self.x.dtype)
+        return mean

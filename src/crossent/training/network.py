@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from crossent.training.examples import Examples
 Array = npt.NDArray[Any]
 
 
-def native_network(layer_sizes: Sequence[int], dtype: Any, *, max_rows: int, n_threads: int) -> Any:
+def native_network(
+    layer_sizes: Sequence[int], dtype: Any, *, max_rows: int, n_threads: int
+) -> _native.Network32 | _native.Network64:
     """Return the native workspace of a network: features, hidden widths, classes."""
     single = np.dtype(dtype) == np.float32
     kind = _native.Network32 if single else _native.Network64
@@ -24,7 +27,7 @@ def native_network(layer_sizes: Sequence[int], dtype: Any, *, max_rows: int, n_t
     return kind(list(layer_sizes), max_rows=max_rows, gemm=gemm, n_threads=n_threads)
 
 
-def native_rows(examples: Examples, center: Array | None = None) -> Any:
+def native_rows(examples: Examples, center: Array | None = None) -> _native.Rows32 | _native.Rows64:
     """Return the examples as the native code takes them; ``center`` is subtracted from every row that is read."""
     weight, class_weight = examples.sample_weight, examples.class_weight
     if class_weight is not None and examples.labels is not None and examples.label_smoothing == 0:
@@ -47,7 +50,7 @@ def native_rows(examples: Examples, center: Array | None = None) -> Any:
 def layers(theta: Array, layer_sizes: Sequence[int]) -> tuple[list[Array], list[Array]]:
     """Return views of each layer's weight (inputs, outputs) and bias (outputs,) in the parameter vector."""
     weights, biases, at = [], [], 0
-    for inputs, outputs in zip(layer_sizes[:-1], layer_sizes[1:], strict=True):
+    for inputs, outputs in pairwise(layer_sizes):
         weights.append(theta[at : at + inputs * outputs].reshape(inputs, outputs))
         at += inputs * outputs
         biases.append(theta[at : at + outputs])
@@ -60,15 +63,15 @@ def initial_parameters(
 ) -> Array:
     """Return the parameters before the first step, drawn from ``rng``.
 
-    The last layer starts as the best constant prediction: weights 0 where there is no hidden layer, small
-    ones otherwise, and the bias at the log of the classes' shares. Hidden layers start as in He et al.,
-    "Delving Deep into Rectifiers", 2015, section 2.2: normal with variance 2 / inputs.
+    The network starts as the best constant prediction: the last layer's weights are 0, its bias is the log of the
+    classes' shares. Hidden layers start as in He et al., "Delving Deep into Rectifiers", 2015, section 2.2: normal with
+    variance 2 / inputs, the bias 0.
     """
     sizes = list(layer_sizes)
-    theta = np.zeros(sum((i + 1) * o for i, o in zip(sizes[:-1], sizes[1:], strict=True)), dtype=dtype)
+    theta = np.zeros(sum((inputs + 1) * outputs for inputs, outputs in pairwise(sizes)), dtype=dtype)
     weights, biases = layers(theta, sizes)
-    for weight in weights if len(weights) > 1 else ():
-        weight[...] = rng.standard_normal(weight.shape) * np.sqrt(2 / max(weight.shape[0], 1))
+    for weight in weights[:-1]:
+        weight[...] = rng.standard_normal(weight.shape) * np.sqrt(2 / len(weight))
     # A class without a row keeps a finite logit: its share is not known to be 0.
     share = class_mass / class_mass.sum() + 1e-4 / len(class_mass)
     biases[-1][...] = np.log(share) - np.log(share).mean()

@@ -73,23 +73,23 @@ class Explanation:
 
     def to_text(self, width: int = 80) -> str:
         """Return plain text in lines of at most ``width`` columns."""
-        from crossent.explanation_text import explanation_view, plain_text
+        from crossent.explanation.text import explanation_view, plain_text
 
         return plain_text(explanation_view(self), width)
 
     def to_latex(self) -> str:
         """Return the derivation with this prediction's numbers, for a document that loads amsmath."""
-        from crossent.explanation_latex import latex
+        from crossent.explanation.latex import latex
 
         return latex(self)
 
     def _repr_html_(self) -> str:
-        from crossent.explanation_html import html
+        from crossent.explanation.html import html
 
         return html(self)
 
     def __rich__(self) -> RenderableType:
-        from crossent.explanation_text import explanation_view
+        from crossent.explanation.text import explanation_view
 
         return explanation_view(self)
 
@@ -138,12 +138,8 @@ def explain(
     [0.0, 2.0, 2.0]
     """
     if (probs is None) == (logits is None):
-        raise TypeError(
-            "explain takes one of probs and logits: " + ("neither" if probs is None else "both") + " given"
-        )
-    names, values = _split(
-        probs if logits is None else logits, classes, "probs" if logits is None else "logits"
-    )
+        raise TypeError("explain takes one of probs and logits: " + ("neither" if probs is None else "both") + " given")
+    names, values = _split(probs if logits is None else logits, classes, "probs" if logits is None else "logits")
     if logits is None:
         d = differential(values, target, classes=names, normalize=normalize)
     elif normalize:
@@ -183,9 +179,7 @@ def _payers(d: Differential, pay: int | str | Iterable[int | str]) -> tuple[int,
     asked = [pay] if isinstance(pay, (int, str, np.integer)) else list(pay)
     if any(isinstance(rule, (float, np.floating)) for rule in asked):
         raise invalid_type("pay", asked[0], "rules by name (weights: differential(...).grad(pay=weights))")
-    named = [
-        class_index(rule, d.classes, "pay", GENERAL_RULES) for rule in asked if rule not in GENERAL_RULES
-    ]
+    named = [class_index(rule, d.classes, "pay", GENERAL_RULES) for rule in asked if rule not in GENERAL_RULES]
     if not named and d.mass > 0:
         named = [int(np.argmax(d.truth))]
     return tuple(dict.fromkeys(named))

@@ -14,7 +14,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from crossent.explanation_words import (
+from crossent.explanation.words import (
     headline,
     logit_entry,
     multiples_line,
@@ -28,8 +28,8 @@ from crossent.explanation_words import (
 from crossent.simplex_inputs import GENERAL_RULES
 
 if TYPE_CHECKING:
-    from crossent.comparison import Comparison
-    from crossent.explain import Explanation
+    from crossent.explanation.comparison import Comparison
+    from crossent.explanation.prediction import Explanation
 
 _GAP = 3
 _WIDEST_NAME = 24
@@ -76,9 +76,7 @@ class ClassTable:
         for column in columns:
             table.add_column(Text(column.title), justify="right", no_wrap=True)
         for c, name in enumerate(names.cells):
-            cells = [
-                Text(column.cells[c], style="dim" if column.cells[c] == "0" else "") for column in columns
-            ]
+            cells = [Text(column.cells[c], style="dim" if column.cells[c] == "0" else "") for column in columns]
             table.add_row(Text(name), *cells, style="bold" if c in self.marked else "")
         return table
 
@@ -136,10 +134,7 @@ def comparison_view(comparison: Comparison) -> RenderableType:
     groups = [
         [Column(f"prediction\n{label}", [probability(d, c) for c in every]) for label, d in zip("AB", pair)],
         [Column(f"{label}, nobody\npays", [number(x) for x in d.ambient]) for label, d in zip("AB", pair)],
-        [
-            Column(f"logit gradient\n{label}", [logit_entry(d, c) for c in every])
-            for label, d in zip("AB", pair)
-        ],
+        [Column(f"logit gradient\n{label}", [logit_entry(d, c) for c in every]) for label, d in zip("AB", pair)],
     ]
     marked = frozenset(np.flatnonzero(pair[0].truth).tolist())
     losses = " and ".join(nats(d.loss) for d in pair)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from crossent.explanation_words import (
+from crossent.explanation.words import (
     headline,
     logit_entry,
     multiples_line,
@@ -18,7 +18,7 @@ from crossent.explanation_words import (
 from crossent.simplex_inputs import GENERAL_RULES
 
 if TYPE_CHECKING:
-    from crossent.explain import Explanation
+    from crossent.explanation.prediction import Explanation
 
 
 def html(explanation: Explanation) -> str:

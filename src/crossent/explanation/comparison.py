@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crossent.errors import invalid_value
-from crossent.explain import Explanation, dump_json
+from crossent.explanation.prediction import Explanation, dump_json
 from crossent.simplex import Differential, differential_from_logits
 from crossent.simplex_inputs import FloatArray
 
@@ -88,12 +88,12 @@ class Comparison:
 
     def to_text(self, width: int = 80) -> str:
         """Return plain text in lines of at most ``width`` columns."""
-        from crossent.explanation_text import comparison_view, plain_text
+        from crossent.explanation.text import comparison_view, plain_text
 
         return plain_text(comparison_view(self), width)
 
     def __rich__(self) -> RenderableType:
-        from crossent.explanation_text import comparison_view
+        from crossent.explanation.text import comparison_view
 
         return comparison_view(self)
 
@@ -111,7 +111,7 @@ def compare(first: Explanation, second: Explanation, *, step: float = 1.0) -> Co
 
     Examples
     --------
-    >>> from crossent.explain import explain
+    >>> from crossent.explanation.prediction import explain
     >>> pair = compare(explain([0.5, 0.49, 0.01], target=0), explain([0.5, 0.25, 0.25], target=0))
     >>> pair.same_loss, pair.same_differential, pair.logit_gradient_deviation
     (True, True, 0.24)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from crossent.explain import Explanation
+    from crossent.explanation.prediction import Explanation
     from crossent.simplex import Differential
 
 _SHOWN_CLASSES = 4
@@ -110,7 +110,7 @@ def notes(d: Differential) -> list[str]:
     if abs(d.given_sum - 1.0) > np.finfo(np.float64).eps:
         found.append(f"The probabilities given sum to {d.given_sum:.10g} and were divided by it.")
     if (np.isneginf(d.ambient) & np.isfinite(d.log_probs)).any():
-        found.append("Where q_c is positive, inf stands for a value beyond float64's range, about 1.8e308.")
+        found.append("Where a probability is positive, inf stands for a value beyond float64's range, about 1.8e308.")
     return found
 
 
@@ -128,8 +128,8 @@ def why_both_are_right(explanation: Explanation) -> str:
 def _two_answers(d: Differential, y: int) -> str:
     name, ambient, share = shown(d.classes[y]), number(d.ambient[y]), number(d.multiple(y))
     begin = (
-        "Two derivatives with respect to q_c are in use, and both are right: they answer different "
-        "questions. If every other probability is held fixed (nobody pays), the derivative is "
+        "Two derivatives with respect to one probability are in use, and both are right: they answer "
+        "different questions. If every other probability is held fixed (nobody pays), the derivative is "
     )
     if is_label(d):
         return (
@@ -139,9 +139,9 @@ def _two_answers(d: Differential, y: int) -> str:
             f"which is no coordinate any more, has the entry 0."
         )
     return (
-        f"{begin}−p_c/q_c, {ambient} for {name}; that move leaves the simplex. If {name} pays, so that "
-        f"{_q(d, y)} = 1 − the sum of the others, it is −p_c/q_c + p_{name}/{_q(d, y)}, where the last term "
-        f"is {share}, and {name}'s own entry is 0."
+        f"{begin}−p/q of the class that rises, {ambient} for {name}; that move leaves the simplex. If {name} "
+        f"pays, so that {_q(d, y)} = 1 − the sum of the others, p_{name}/{_q(d, y)} = {share} is added to it, "
+        f"and {name}'s own entry is 0."
     )
 
 
@@ -154,7 +154,7 @@ def _same_moves(d: Differential, y: int) -> str:
         f"cannot see a constant: moving probability from {name} to {other} costs, per unit, "
         f"{number(ambient[c])} − ({number(ambient[y])}) = {number(d.transfer(y, c))} by the first and "
         f"{number(chart[c])} − {number(chart[y])} = {number(chart[c] - chart[y])} by the second. "
-        f"(A payer r adds p_r/q_r to every entry, so one without truth adds nothing.)"
+        f"(A payer adds its own p/q to every entry: nothing, if it has no truth.)"
     )
 
 

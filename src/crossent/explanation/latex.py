@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crossent.explanation_words import logit_entry, number, probability, shown
+from crossent.explanation.words import logit_entry, number, probability, shown
 from crossent.simplex_inputs import GENERAL_RULES
 
 if TYPE_CHECKING:
-    from crossent.explain import Explanation
+    from crossent.explanation.prediction import Explanation
     from crossent.simplex import Differential
 
 _DIGITS = 6
@@ -25,6 +25,8 @@ _SPECIAL = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
     "}": r"\}",
+    "[": "{[}",  # after the \\\\ of a row it would begin an optional argument
+    "*": "{*}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "<": r"\ensuremath{<}",
@@ -112,7 +114,7 @@ def _sub(letter: str, name: str) -> str:
 def _truth_first(d: Differential) -> list[int]:
     """A few classes to show steps for: those with truth, then the likeliest."""
     order = sorted(range(len(d.classes)), key=lambda c: (-d.truth[c], -d.probs[c]))
-    return sorted(order[:_SHOWN])
+    return sorted(order if len(order) <= _SHOWN else order[: _SHOWN // 2])
 
 
 def _align(lines: Sequence[str]) -> str:
@@ -135,14 +137,16 @@ def _rest(d: Differential, used: Sequence[int]) -> str:
 
 def _loss_step(d: Differential) -> str:
     there = np.flatnonzero(d.truth).tolist()
-    terms = [rf"{latex_number(d.truth[c])}\,\log {_factor(d, c)}" for c in there[:_SHOWN]]
-    if len(there) > _SHOWN:
+    terms = [rf"{latex_number(d.truth[c])}\,\log {_factor(d, c)}" for c in there[: _SHOWN // 2]]
+    if len(there) > _SHOWN // 2:
         terms.append(r"\dots")
     total = " + ".join(terms) or "0"
-    return (
-        "\\textbf{The loss} of the prediction $q$ under the truth $p$, in nats:\n"
-        + rf"\[ H(p,q) = -\sum_c p_c \log q_c = -\bigl[{total}\bigr] = {latex_number(d.loss)}. \]"
-    )
+    lines = [
+        r"H(p,q) &= -\sum_c p_c \log q_c",
+        rf"&= -\bigl[{total}\bigr]",
+        rf"&= {latex_number(d.loss)}",
+    ]
+    return "\\textbf{The loss} of the prediction $q$ under the truth $p$, in nats:\n" + _align(lines)
 
 
 def _ambient_step(d: Differential) -> str:
@@ -169,9 +173,7 @@ def _chart_step(d: Differential, r: int) -> str:
     lines = []
     for c in used:
         own = "-" + _fraction(d, c) if d.truth[c] > 0 else "0"
-        lines.append(
-            rf"{_sub('a', d.classes[c])} - {_sub('a', name)} &= {own} + {share} = {latex_number(chart[c])}"
-        )
+        lines.append(rf"{_sub('a', d.classes[c])} - {_sub('a', name)} &= {own} + {share} = {latex_number(chart[c])}")
     return (
         rf"\textbf{{{latex_text(name)} pays.}} Let ${_sub('q', name)} = 1 - \sum q_c$ over the others, "
         rf"so that $\partial {_sub('q', name)}/\partial q_c = -1$. The chain rule adds the payer's share "
@@ -247,7 +249,7 @@ def _tables(explanation: Explanation) -> list[str]:
 
 
 def _table(d: Differential, columns: Sequence[tuple[str, list[str]]], rows: range) -> str:
-    lines = [" & ".join(["class", *(title for title, _ in columns)]) + r" \\ \hline"]
+    lines = [" & ".join(["class", *(title for title, _ in columns)]) + r" \\ \hline\rule{0pt}{2.6ex}%"]
     for c in rows:
         cells = [f"${latex_number(values[c])}$" for _, values in columns]
         lines.append(" & ".join([latex_text(d.classes[c]), *cells]) + r" \\")

@@ -1,0 +1,249 @@
+"""One explanation, many views: the same numbers in each."""
+
+from __future__ import annotations
+
+import html.parser
+import io
+import json
+import math
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from crossent.explanation.latex import latex_text
+from crossent.explanation.prediction import Explanation, explain
+from crossent.explanation.words import probability
+
+DOG = {"dog": 0.5, "cat": 0.49, "bird": 0.01}
+KEYS = ["classes", "truth", "prediction", "loss", "derivatives", "logit_gradient", "natural_gradient"]
+
+CASES = {
+    "label": explain(DOG, target="dog"),
+    "payers": explain(DOG, target="dog", pay=["cat", "everyone", "dog", "cat"]),
+    "soft": explain(DOG, target={"dog": 0.8, "cat": 0.2}, pay="bird"),
+    "mass": explain(DOG, target=[2.0, 1.0, 0.0]),
+    "no truth": explain(DOG, target=[0.0, 0.0, 0.0]),
+    "boundary": explain([0.0, 0.5, 0.5], target=0),
+    "confident": explain(logits={"dog": 46.0, "cat": 0.0}, target="dog"),
+    "beyond": explain(logits=[0.0, -800.0, -np.inf], target=1),
+    "certain": explain([1.0, 0.0], target=0),
+    "names": explain([0.4, 0.3, 0.2, 0.1], target=0, classes=["a, b=c", "50% {x}_\\^~", "[red]犬[/]", "é♥<b>&\n"]),
+    "deck": explain(np.full(53, 1 / 53), target=3, pay=[3, 52]),
+}
+every_case = pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+
+
+def numbers(value: object) -> list[float]:
+    """Read JSON's numbers back, infinities included."""
+    return [float(item) for item in value]
+
+
+@every_case
+def test_json_has_the_keys_and_full_precision(case: Explanation):
+    read = json.loads(case.to_json(), parse_constant=lambda token: pytest.fail(f"{token} is not JSON"))
+    assert list(read) == KEYS
+    d, n = case.differential, len(read["classes"])
+    assert read["classes"] == list(d.classes)
+    assert float(read["loss"]) == d.loss
+    named = {
+        "truth": d.truth,
+        "prediction": d.probs,
+        "logit_gradient": d.logits,
+        "natural_gradient": d.natural,
+    }
+    for key, values in named.items():
+        assert numbers(read[key]) == values.tolist()
+    assert list(read["derivatives"])[:3] == ["nobody", "everyone", "in proportion"]
+    for rule, values in read["derivatives"].items():
+        assert len(values) == n
+        assert numbers(values) == d.grad(rule).tolist()
+        if rule in d.classes:
+            assert values[d.classes.index(rule)] == 0
+
+
+def test_infinities_in_json_are_strings_that_float_reads():
+    read = json.loads(CASES["boundary"].to_json())
+    assert read["loss"] == "inf"
+    assert read["derivatives"]["nobody"] == ["-inf", 0.0, 0.0]
+    assert read["logit_gradient"] == [-1.0, 0.5, 0.5]
+
+
+def test_the_true_class_pays_where_no_class_was_asked_for():
+    assert list(CASES["label"].derivatives) == ["nobody", "everyone", "in proportion", "dog"]
+    assert list(CASES["soft"].derivatives)[3:] == ["bird"]
+    assert list(CASES["payers"].derivatives)[3:] == ["cat", "dog"]
+    assert list(CASES["mass"].derivatives)[3:] == ["dog"]
+    assert list(explain(DOG, target={"cat": 0.7, "bird": 0.3}).derivatives)[3:] == ["cat"]
+    assert list(CASES["no truth"].derivatives)[3:] == []
+
+
+@every_case
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_text_fits_its_width_and_has_a_row_per_class(case: Explanation, width: int):
+    text = case.to_text(width)
+    lines = text.splitlines()
+    assert max(Console().measure(line).maximum for line in lines if line) <= width
+    assert "…" not in text.replace("(1,…,1)", "")
+    assert "nan" not in text
+    assert "\x1b" not in text
+    flat = text.replace("\n", " ")
+    for what in ("nobody", "covector", "vector on the", "(1,…,1)"):
+        assert what in flat
+    for name in ("0", "52") if len(case.differential.classes) == 53 else ():
+        assert sum(line.split()[:1] == [name] for line in lines) >= 1
+
+
+def test_table_is_one_block_on_a_wide_terminal_and_two_at_80_columns():
+    wide, narrow = CASES["label"].to_text(120), CASES["label"].to_text(80)
+    assert sum(line.startswith("bird") for line in wide.splitlines()) == 1
+    assert sum(line.startswith("bird") for line in narrow.splitlines()) == 2
+
+
+def test_text_says_why_both_formulas_are_right_with_this_inputs_numbers():
+    text = " ".join(CASES["label"].to_text().split())
+    for part in (
+        "loss 0.6931 nats",
+        "−1/q_dog = -2 for dog and 0 for every other class",
+        "+1/q_dog = 2 for every other class",
+        "0 − (-2) = 2 by the first and 2 − 0 = 2 by the second",
+        "covector q − p = (-0.5, 0.49, 0.01)",
+        "everyone 0.6667 · in proportion 1 · dog pays 2",
+    ):
+        assert part in text
+
+
+def test_paragraph_of_a_distribution_uses_its_shares():
+    text = " ".join(CASES["soft"].to_text().split())
+    assert "p_dog/q_dog = 1.6 is added to it, and dog's own entry is 0" in text
+    assert "-0.4082 − (-1.6) = 1.192 by the first and 1.192 − 0 = 1.192 by the second" in text
+
+
+def test_text_prints_no_false_zero_and_no_false_one():
+    text = CASES["confident"].to_text()
+    assert "1 - 1.05e-20" in text
+    assert "loss 1.053e-20 nats" in text
+    assert "-1.053e-20" in text
+    d = CASES["beyond"].differential
+    assert probability(d, 1) == "3.67e-348"
+    assert probability(d, 2) == "0"
+    assert "beyond float64's range" in CASES["beyond"].to_text(200)
+
+
+def test_rescaled_probabilities_are_mentioned():
+    text = explain({"a": 1.0, "b": 3.0}, target="a", normalize=True).to_text()
+    assert "The probabilities given sum to 4 and were divided by it." in text
+    assert "divided by it" not in CASES["label"].to_text()
+
+
+@every_case
+def test_str_is_the_plain_text_and_rich_prints_the_same_words(case: Explanation):
+    console = Console(file=io.StringIO(), width=80, color_system="truecolor", force_terminal=True)
+    with console.capture() as capture:
+        console.print(case)
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", capture.get())
+    assert plain.split() == case.to_text(80).split() == str(case).split()
+
+
+class Balance(html.parser.HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.rows = 0
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.rows += tag == "tr"
+        if tag != "br":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@every_case
+def test_html_is_well_formed_with_every_name_escaped(case: Explanation):
+    page, reader = case._repr_html_(), Balance()
+    reader.feed(page)
+    assert reader.open == []
+    assert reader.rows == 2 + len(case.differential.classes)
+    assert "<b>" not in page
+    assert "nan" not in page
+
+
+def balanced(text: str) -> bool:
+    depth = 0
+    for mark in re.findall(r"\\.|[{}]", text):
+        depth += {"{": 1, "}": -1}.get(mark, 0)
+        assert depth >= 0
+    begins, ends = re.findall(r"\\begin\{(\w+\*?)\}", text), re.findall(r"\\end\{(\w+\*?)\}", text)
+    return depth == 0 and begins == ends and text.count(r"\[") == text.count(r"\]") + text.count(r"\\[")
+
+
+@every_case
+def test_latex_is_balanced_ascii_and_free_of_python_numbers(case: Explanation):
+    text = case.to_latex()
+    assert balanced(text)
+    assert text.isascii()
+    assert re.search(r"\d[eE][-+]?\d|(?<!\\)\binf\b|nan", text) is None
+
+
+@given(st.text(max_size=20))
+def test_latex_names_are_balanced_ascii(name: str):
+    text = latex_text(name)
+    assert text.isascii()
+    assert balanced(text)
+
+
+def test_latex_shows_each_step_with_numbers():
+    text = CASES["label"].to_latex()
+    for part in (
+        r"\log 0.5",
+        r"0.693147",
+        r"a_{\text{dog}} &= -\frac{1}{0.5} = -2",
+        r"a_{\text{cat}} - a_{\text{dog}} &= 0 + \frac{1}{0.5} = 2",
+        r"\frac{\partial H}{\partial z_{\text{cat}}} &= 0.49 - 0 = 0.49",
+    ):
+        assert part in text
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles_in_a_plain_document(tmp_path):
+    body = "\n\\clearpage\n".join(case.to_latex() for case in CASES.values())
+    accents = latex_text("àéîõüÿçåøæßłžő 犬 ≤ #$%&_{}~^\\|<>\"'")
+    head = r"\documentclass{article}\usepackage{amsmath}\begin{document}"
+    page = f"{head}\n{body}\n{accents}\n\\end{{document}}"
+    (tmp_path / "page.tex").write_text(page)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=60)
+    assert run.returncode == 0, run.stdout[-2000:]
+    assert (tmp_path / "page.pdf").stat().st_size > 10_000
+
+
+@settings(max_examples=30)
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12), st.data())
+def test_any_logits_can_be_explained_in_every_view(logits, data):
+    case = explain(logits=logits, target=data.draw(st.integers(0, len(logits) - 1)))
+    for view in (case.to_text(), case.to_latex(), case._repr_html_(), case.to_json()):
+        assert re.search(r"\bnan\b|NaN", view) is None
+    assert not math.isnan(case.differential.loss)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"probs": [0.5, 0.5], "logits": [0, 0], "target": 0}, "both given"),
+        ({"target": 0}, "neither given"),
+        ({"probs": {"a": 1.0, "b": 0.0}, "classes": ["a", "b"], "target": 0}, "classes is given twice"),
+        ({"logits": [0, 0], "normalize": True, "target": 0}, "normalize divides probs"),
+        ({"probs": [0.5, 0.5], "target": 0, "pay": [0.5, 0.5]}, "pay is a float: expected rules by name"),
+        ({"probs": "ab", "target": 0}, "probs cannot be read as one number per class"),
+    ],
+)
+def test_wrong_calls_are_refused(options, message):
+    with pytest.raises(TypeError, match=message):
+        explain(**options)
