@@ -36,6 +36,7 @@ CASES = [
     (["train", "t.csv", "--label", "y", "--validation", "1"], "--validation = 1.0: expected a share"),
     (["train", "t.csv", "--label", "y", "--test", "1.5"], "--test = 1.5: expected a share"),
     (["train", "t.csv", "--label", "y", "--test", "0.001", "--seed", "1"], "holds no row out"),
+    (["train", "t.csv", "--label", "y", "--patience", "3", "--validation", "0"], "--patience = 3: expected a --val"),
     (["train", "t.csv", "--label", "y", "--test", "absent.csv"], "absent.csv: no such file"),
     (["train", "t.csv", "--label", "y", "--epochs", "0"], "--epochs"),
     (["train", "t.csv", "--label", "y", "--out", "full"], "full: holds other files (thesis.doc)"),

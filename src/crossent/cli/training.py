@@ -43,6 +43,7 @@ class Options:
     class_weight: str | None = None
     label_smoothing: float = 0.0
     validation: float = 0.1
+    patience: int | None = None
     test: str | float | None = None
     out: Path = Path("model")
     report: bool = True
@@ -214,9 +215,13 @@ def _fit(options: Options, parts: dict[str, Part], progress: Progress) -> tuple[
         "n_threads": options.threads,
         "random_state": options.seed,
         "callbacks": [progress],
+        # Without a given patience the step falls to its end, and the best epoch on the way is kept: while the
+        # step is large the validation loss rises and falls by chance, and stopping then loses the best part.
+        "early_stopping": options.patience is not None,
+        "n_iter_no_change": options.patience,
     }
     given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
-    estimator = SoftmaxClassifier(options.hidden, early_stopping="validation" in parts, **given)
+    estimator = SoftmaxClassifier(options.hidden, **given)
     training, validation = parts["training"], parts.get("validation")
     held_out = None if validation is None else (validation.x, validation.y)
     try:
