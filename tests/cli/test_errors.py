@@ -100,3 +100,11 @@ def test_a_reader_that_stops_reading_gets_no_message():
     command = f"{sys.executable} -m crossent info | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_number_taken_as_a_category_may_not_be_an_identifier(trained, tmp_path, capsys):
+    arguments = ["train", str(trained / "train.csv"), "--label", "cultivar", "--out", str(tmp_path / "m")]
+    with pytest.raises(SystemExit):
+        main([*arguments, "--categorical", "malic_acid"])
+    assert "column 'malic_acid': has" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

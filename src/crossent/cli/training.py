@@ -252,15 +252,14 @@ def _facts(
     options: Options, parts: dict[str, Part], encoder: Any, estimator: SoftmaxClassifier, seconds: float
 ) -> list[tuple[str, str]]:
     layers = [len(encoder.feature_names), *options.hidden, len(estimator.classes_)]
-    epochs = f"{estimator.n_iter_}"
-    if "validation" in parts and estimator.best_iter_ != estimator.n_iter_:
-        epochs += f", the model of epoch {estimator.best_iter_} kept"
+    kept = [("epoch kept", str(estimator.best_iter_))] if estimator.best_iter_ != estimator.n_iter_ else []
     facts = [
         ("data", options.data),
         *((f"rows for {name}", count(len(part))) for name, part in parts.items()),
         ("classes", count(len(estimator.classes_))),
         ("layers", " → ".join(map(str, layers))),
-        ("epochs", epochs),
+        ("epochs", str(estimator.n_iter_)),
+        *kept,
         ("step size", f"{estimator.learning_rate_:.3g}"),
         ("seed", str(options.seed)),
         ("seconds", f"{seconds:.1f}"),
@@ -310,7 +309,8 @@ def _say_end(
     if interrupted:
         print("stopped: the best model so far is kept")
     shown = dict(facts)
-    rows = [(name, shown[name]) for name in ("layers", "epochs", "step size", "seconds")]
+    names = ("layers", "epochs", "epoch kept", "step size", "seconds")
+    rows = [(name, shown[name]) for name in names if name in shown]
     rows += console.score_rows(evaluation, scored)
     if scored == "validation":
         rows.append(("", "the validation rows chose the epoch, so their scores flatter: give --test"))
