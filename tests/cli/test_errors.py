@@ -51,6 +51,7 @@ CASES = [
     (["predict", "absent", "t.csv", "--out", "p.xlsx"], "--out = 'p.xlsx': expected a file ending in .csv or .parquet"),
     (["predict", "absent", "t.csv", "--out", "no/p.csv"], "no/p.csv: cannot be written: there is no folder no"),
     (["predict", "absent", "t.csv"], "Missing option '--out'"),
+    (["--debug"], "Missing command"),
     (["fly"], "No such command 'fly'"),
     (["train", "t.csv", "--speed", "9"], "No such option: --speed"),
 ]

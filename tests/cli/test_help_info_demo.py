@@ -81,3 +81,5 @@ def test_the_demo_trains_scores_reports_and_explains_in_time(tmp_path, run):
     for word in ("test accuracy", "expected calibration error", "nobody", "logit gradient", "Then try:"):
         assert word in done.stdout
     assert (tmp_path / "demo" / "model" / "report.html").exists()
+    again = run("demo", "--out", "demo", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
