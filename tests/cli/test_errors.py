@@ -36,6 +36,7 @@ CASES = [
     (["train", "t.csv", "--label", "y", "--validation", "1"], "--validation = 1.0: expected a share"),
     (["train", "t.csv", "--label", "y", "--test", "1.5"], "--test = 1.5: expected a share"),
     (["train", "t.csv", "--label", "y", "--test", "0.001", "--seed", "1"], "holds no row out"),
+    (["train", "t.csv", "--label", "y", "--patience", "3", "--validation", "0"], "--patience = 3: expected a --val"),
     (["train", "t.csv", "--label", "y", "--test", "absent.csv"], "absent.csv: no such file"),
     (["train", "t.csv", "--label", "y", "--epochs", "0"], "--epochs"),
     (["train", "t.csv", "--label", "y", "--out", "full"], "full: holds other files (thesis.doc)"),
@@ -50,6 +51,7 @@ CASES = [
     (["predict", "absent", "t.csv", "--out", "p.xlsx"], "--out = 'p.xlsx': expected a file ending in .csv or .parquet"),
     (["predict", "absent", "t.csv", "--out", "no/p.csv"], "no/p.csv: cannot be written: there is no folder no"),
     (["predict", "absent", "t.csv"], "Missing option '--out'"),
+    (["--debug"], "Missing command"),
     (["fly"], "No such command 'fly'"),
     (["train", "t.csv", "--speed", "9"], "No such option: --speed"),
 ]
@@ -99,3 +101,11 @@ def test_a_reader_that_stops_reading_gets_no_message():
     command = f"{sys.executable} -m crossent info | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_number_taken_as_a_category_may_not_be_an_identifier(trained, tmp_path, capsys):
+    arguments = ["train", str(trained / "train.csv"), "--label", "cultivar", "--out", str(tmp_path / "m")]
+    with pytest.raises(SystemExit):
+        main([*arguments, "--categorical", "malic_acid"])
+    assert "column 'malic_acid': has" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

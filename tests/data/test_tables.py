@@ -53,6 +53,14 @@ def test_a_text_column_keeps_its_zeros(tmp_path):
     assert read_table(path, text_columns=["code", "not there"])["code"].to_list() == ["007", "010"]
 
 
+def test_quoted_names_are_read_as_they_are_meant(tmp_path):
+    names = ['a "q"', "b, c", "d\ne"]
+    pl.DataFrame({name: ["007", "x"] for name in names}).write_csv(tmp_path / "t.csv")
+    frame = read_table(tmp_path / "t.csv", text_columns=names[:1])
+    assert frame.columns == names
+    assert frame[names[0]].to_list() == ["007", "x"]
+
+
 def test_infinite_and_quoted_numbers_are_numbers(tmp_path):
     frame = read_table(write(tmp_path / "t.csv", 'a,b\ninf,"1"\n2,"2.5"\n'))
     assert frame["a"].to_list() == [np.inf, 2.0]

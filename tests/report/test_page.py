@@ -98,7 +98,7 @@ def test_names_of_parts_are_unique_and_found(tmp_path):
 
 def test_the_page_says_the_scores(tmp_path):
     scores = evaluation(10)
-    text = " ".join(Page(written(tmp_path, scores, table())).texts)
+    text = " ".join(Page(written(tmp_path, scores, table())).texts).replace("\N{NO-BREAK SPACE}", " ")
     for shown in (f"{scores.log_loss:.4f}", f"{100 * scores.accuracy:.1f} %", f"{scores.brier:.4f}"):
         assert shown in text
     assert f"{100 * scores.calibration_error:.1f} %" in text
@@ -148,7 +148,7 @@ def test_mistakes_show_the_row_and_its_values(tmp_path):
     first = texts[texts.index(" taken for ") - 1 :]
     assert first[0] == scores.classes[scores.labels[row]]
     assert first[2] == scores.classes[scores.predictions[row]]
-    assert f"row {row + 1}" in first[3]
+    assert f"row\N{NO-BREAK SPACE}{row + 1}" in first[3]
     assert first[4:6] == ["size", f"{row / 7:.6g}"]
     assert first[7] == (dataset.features["kind <b>"][row] or "missing")
 

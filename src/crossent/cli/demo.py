@@ -18,7 +18,7 @@ def command(
     out: Annotated[Path, typer.Option(help="Directory of the model and its report.")] = Path("demo"),
     data_dir: Annotated[Path | None, typer.Option(help="Folder with the files of Fashion-MNIST.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Same seed and threads, same model.")] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads; default: all.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads; default: 1.")] = None,
 ) -> None:
     """Train a network of 128 hidden units on Fashion-MNIST (digits where it is absent) and explain a prediction.
 

@@ -29,20 +29,23 @@ app.command("info")(info.command)
 app.command("demo")(demo.command)
 
 
-@app.callback(invoke_without_command=True)
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"crossent {version('crossent')}")
+        raise typer.Exit
+
+
+@app.callback()
 def options(
-    context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_print_version),
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Train a softmax classifier on a table or on images, judge its probabilities, explain a prediction."""
-    if version:
-        from importlib.metadata import version as installed
-
-        typer.echo(f"crossent {installed('crossent')}")
-        raise typer.Exit
-    if context.invoked_subcommand is None:
-        raise ValueError("a command is missing: crossent --help lists them")
     if debug:
         os.environ["CROSSENT_DEBUG"] = "1"
 

@@ -1,4 +1,4 @@
-"""How a training run shows itself while it runs: a live bar on a terminal, a line per epoch elsewhere."""
+"""How a training run shows itself while it runs: a live bar on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from crossent.report.numbers import percent, significant
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
     from crossent.training import TrainingEvent
+
+_MOST_LINES = 25
 
 
 class Progress:
@@ -42,8 +46,10 @@ class Progress:
 
     def __call__(self, event: TrainingEvent) -> None:
         if event.validation_loss is not None and event.validation_accuracy is not None:
-            self._validation = f"validation {event.validation_loss:.4f}, {100 * event.validation_accuracy:.1f} % right"
-        scores = ", ".join(part for part in (f"loss {event.loss:.4f}", self._validation) if part)
+            self._validation = (
+                f"validation {significant(event.validation_loss)}, {percent(event.validation_accuracy)} right"
+            )
+        scores = ", ".join(part for part in (f"loss {significant(event.loss)}", self._validation) if part)
         if self._bar is not None and self._task is not None:
             self._bar.update(
                 self._task,
@@ -52,5 +58,10 @@ class Progress:
                 total=event.max_epochs * event.n_batches,
                 scores=scores,
             )
-        elif self._shows_lines and event.kind == "epoch":
+        elif self._shows_lines and event.kind == "epoch" and self._is_shown(event):
             print(f"epoch {event.epoch}/{event.max_epochs}: {scores}", flush=True)
+
+    def _is_shown(self, event: TrainingEvent) -> bool:
+        """Whether an epoch gets a line: each of a few, of many the first, the last and some between."""
+        every = -(-event.max_epochs // _MOST_LINES)
+        return event.epoch % every == 0 or event.epoch in (1, event.max_epochs)

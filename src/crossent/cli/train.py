@@ -70,6 +70,15 @@ def command(
         float,
         typer.Option(metavar="SHARE", help="Share of rows that choose the epoch; 0: none.", rich_help_panel=_RUN),
     ] = 0.1,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            metavar="EPOCHS",
+            min=1,
+            help="Stop after so many epochs without a lower validation loss; default: run them all, keep the best.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
     test: Annotated[
         str | None,
         typer.Option(metavar="FILE|SHARE", help="Rows to score the model on at the end.", rich_help_panel=_RUN),
@@ -81,7 +90,10 @@ def command(
         bool, typer.Option("--report/--no-report", help="Write report.html.", rich_help_panel=_RUN)
     ] = True,
     seed: Annotated[int, typer.Option(min=0, help="Same seed and threads, same model.", rich_help_panel=_RUN)] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads; default: all.", rich_help_panel=_RUN)] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads; default: 1, the quickest on a busy machine.", rich_help_panel=_RUN),
+    ] = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder with the files of Fashion-MNIST.", rich_help_panel=_RUN)
     ] = None,
@@ -115,6 +127,7 @@ def command(
         class_weight=_class_weight(class_weight),
         label_smoothing=label_smoothing,
         validation=_share("--validation", validation),
+        patience=_patience(patience, validation),
         test=_test(test),
         out=out,
         report=report,
@@ -161,6 +174,12 @@ def _share(option: str, share: float) -> float:
     if not 0 <= share < 1:
         raise invalid_value(option, share, "a share of the rows in [0, 1)")
     return share
+
+
+def _patience(patience: int | None, validation: float) -> int | None:
+    if patience is not None and validation == 0:
+        raise invalid_value("--patience", patience, "a --validation part to judge by")
+    return patience
 
 
 def _test(text: str | None) -> str | float | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -44,6 +43,7 @@ class Options:
     class_weight: str | None = None
     label_smoothing: float = 0.0
     validation: float = 0.1
+    patience: int | None = None
     test: str | float | None = None
     out: Path = Path("model")
     report: bool = True
@@ -212,13 +212,15 @@ def _fit(options: Options, parts: dict[str, Part], progress: Progress) -> tuple[
         "learning_rate": options.learning_rate,
         "class_weight": options.class_weight,
         "label_smoothing": options.label_smoothing,
-        "n_threads": options.threads or len(os.sched_getaffinity(0)),
+        "n_threads": options.threads,
         "random_state": options.seed,
         "callbacks": [progress],
+        # Without a given patience the step falls to its end, and the best epoch on the way is kept: while the
+        # step is large the validation loss rises and falls by chance, and stopping then loses the best part.
+        "early_stopping": options.patience is not None,
+        "n_iter_no_change": options.patience,
     }
-    # The classifier's own default is one thread; a command has the machine to itself.
     given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
-    # The whole schedule is run, for its steps shrink to 0 and the last epochs gain most; the best epoch is kept.
     estimator = SoftmaxClassifier(options.hidden, **given)
     training, validation = parts["training"], parts.get("validation")
     held_out = None if validation is None else (validation.x, validation.y)
@@ -250,15 +252,14 @@ def _facts(
     options: Options, parts: dict[str, Part], encoder: Any, estimator: SoftmaxClassifier, seconds: float
 ) -> list[tuple[str, str]]:
     layers = [len(encoder.feature_names), *options.hidden, len(estimator.classes_)]
-    epochs = f"{estimator.n_iter_}"
-    if "validation" in parts and estimator.best_iter_ != estimator.n_iter_:
-        epochs += f", the model of epoch {estimator.best_iter_} kept"
+    kept = [("epoch kept", str(estimator.best_iter_))] if estimator.best_iter_ != estimator.n_iter_ else []
     facts = [
         ("data", options.data),
         *((f"rows for {name}", count(len(part))) for name, part in parts.items()),
         ("classes", count(len(estimator.classes_))),
         ("layers", " → ".join(map(str, layers))),
-        ("epochs", epochs),
+        ("epochs", str(estimator.n_iter_)),
+        *kept,
         ("step size", f"{estimator.learning_rate_:.3g}"),
         ("seed", str(options.seed)),
         ("seconds", f"{seconds:.1f}"),
@@ -308,7 +309,8 @@ def _say_end(
     if interrupted:
         print("stopped: the best model so far is kept")
     shown = dict(facts)
-    rows = [(name, shown[name]) for name in ("layers", "epochs", "step size", "seconds")]
+    names = ("layers", "epochs", "epoch kept", "step size", "seconds")
+    rows = [(name, shown[name]) for name in names if name in shown]
     rows += console.score_rows(evaluation, scored)
     if scored == "validation":
         rows.append(("", "the validation rows chose the epoch, so their scores flatter: give --test"))

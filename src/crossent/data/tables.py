@@ -121,6 +121,7 @@ def _read_csv(path: Path, text_columns: Collection[str], missing: set[str]) -> p
         frame = pl.read_csv(
             path,
             separator=delimiter,
+            new_columns=names,  # polars leaves doubled quotes in a name as they are
             null_values=sorted(missing),
             infer_schema_length=None,
             schema_overrides={name: pl.String for name in text_columns if name in names},
@@ -145,6 +146,9 @@ def _header(path: Path) -> tuple[str, list[str]]:
     try:
         with _open_text(path) as file:
             line = file.readline()
+            # A quoted name may go on over the end of a line.
+            while line.count('"') % 2 and (more := file.readline()):
+                line += more
     except UnicodeDecodeError as error:
         raise DataError("is not UTF-8 text: save it as UTF-8", path=path) from error
     if not line.strip():
@@ -152,8 +156,8 @@ def _header(path: Path) -> tuple[str, list[str]]:
     if table_suffix(path) == ".tsv":
         delimiter = "\t"
     else:
-        delimiter = max(_DELIMITERS, key=lambda mark: len(next(csv.reader([line], delimiter=mark))))
-    names = next(csv.reader([line], delimiter=delimiter))
+        delimiter = max(_DELIMITERS, key=lambda mark: len(next(csv.reader(io.StringIO(line), delimiter=mark))))
+    names = next(csv.reader(io.StringIO(line, newline=""), delimiter=delimiter))
     seen: set[str] = set()
     for position, name in enumerate(names, start=1):
         if not name.strip():

@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from crossent.report.evaluation import N_BINS, Evaluation, Reliability
@@ -52,6 +52,9 @@ def learning_curve(
         marker = "o" if len(loss) < 2 else None
         axes[0].plot(epochs, loss, color=_MUTED, marker=marker, label="training")
         axes[0].set_ylabel("loss (nats)")
+        losses = [*loss, *validation_loss]
+        if 0 < 30 * min(losses) < max(losses):
+            axes[0].set_yscale("log")
         if validation_loss:
             axes[0].plot(
                 epochs[: len(validation_loss)],
@@ -62,7 +65,7 @@ def learning_curve(
             )
         if validation_accuracy:
             axes[1].plot(epochs[: len(validation_accuracy)], validation_accuracy, color=_ACCENT, marker=marker)
-            axes[1].yaxis.set_major_formatter(PercentFormatter(1))
+            axes[1].yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.4g} %"))
             axes[1].set_ylabel("accuracy")
         if best_epoch is not None and 1 <= best_epoch <= len(validation_loss):
             for axis, values in zip(axes, (validation_loss, validation_accuracy)):
@@ -82,7 +85,7 @@ def reliability_diagram(evaluation: Evaluation) -> str:
         _accuracy_by_confidence(top, bins)
         _rows_by_confidence(bottom, bins)
         bottom.set_xlabel("confidence: probability of the predicted class")
-        bottom.xaxis.set_major_formatter(PercentFormatter(1))
+        bottom.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.4g} %"))
         start = np.flatnonzero(bins.count)[0] / N_BINS
         bottom.set_xlim(start, 1.0)
         return _svg(figure, "Accuracy and number of rows by confidence", "reliability")
@@ -118,7 +121,7 @@ def _accuracy_by_confidence(axes: Axes, bins: Reliability) -> None:
     axes.vlines(confidence, low, high, color=_ACCENT, linewidth=1.4, alpha=0.45)
     axes.plot(confidence, accuracy, color=_ACCENT, marker="o", linestyle="none", label="the model, 95 % interval")
     axes.set_ylim(0, 1.02)
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.4g} %"))
     axes.set_ylabel("accuracy")
     axes.legend(frameon=False, labelcolor=_INK, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
 

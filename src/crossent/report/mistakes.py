@@ -42,7 +42,7 @@ def _item(evaluation: Evaluation, dataset: Dataset, row: int) -> str:
     odds = (
         f'<div class="odds">{percent(float(evaluation.confidence[row]))} sure, the truth got '
         f"{percent(float(evaluation.probs[row, truth]))} ({float(evaluation.losses[row]):.2f} nats), "
-        f"row {dataset.rows[row]}</div>"
+        f"row\N{NO-BREAK SPACE}{dataset.rows[row]}</div>"
     )
     if isinstance(dataset.features, pl.DataFrame):
         return verdict + odds + _values(dataset.features.row(row, named=True))
@@ -76,4 +76,6 @@ def _values(values: dict[str, Any]) -> str:
 def _value(value: Any) -> str:
     if value is None:
         return "missing"
+    if isinstance(value, bool):
+        return str(value).lower()  # as a CSV writes it
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from html import escape
 from importlib import resources
@@ -70,7 +71,7 @@ def write_report(path: str | Path, report: Report) -> Path:
 def render(report: Report) -> str:
     """Return the page as text."""
     style = resources.files("crossent.report").joinpath("style.css").read_text(encoding="utf-8")
-    return f"""<!DOCTYPE html>
+    page = f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -97,6 +98,8 @@ def render(report: Report) -> str:
 </body>
 </html>
 """
+    # A number stays on the line of its unit.
+    return re.sub(r"(?<=\d) (?=(%|nats)[^;{])", "\N{NO-BREAK SPACE}", page)
 
 
 def _lead(report: Report) -> str:
