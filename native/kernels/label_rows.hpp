@@ -8,10 +8,13 @@
 
 namespace {
 
+constexpr i64 kTileBytes = 8192;
+constexpr i64 kStagedBytes = 1024;  // of a row: in longer ones another pass costs more than vectors across lines
+
 // Rows worked on together: as many as stay in the first-level cache between the second and the third pass.
 template <class A>
 inline int tile_rows(i64 classes) {
-  const i64 fit = 8192 / (classes * i64(sizeof(A)));
+  const i64 fit = kTileBytes / (classes * i64(sizeof(A)));
   return int(fit < 1 ? 1 : fit > kTile ? kTile : fit);
 }
 
@@ -25,7 +28,8 @@ struct LabelRows {
   A* scratch;
   alignas(64) A values[kBlock];
   alignas(64) A results[kBlock];
-  alignas(64) A tails[kTile][kPad];  // of the logits, then of the exponentials
+  alignas(64) A staging[kTileBytes / sizeof(A)];  // tile_rows(classes) rows
+  alignas(64) A tails[kTile][kPad];               // of the logits, then of the exponentials
   LabelScalars scalars;
   A rival[kTile];
   bool raised[kTile];  // the row's exponentials are 2^64 times what they should be
@@ -41,13 +45,17 @@ struct LabelRows {
   const Stored* logits(i64 row) const { return static_cast<const Stored*>(job.logits) + row * job.logits_step; }
   Stored* grad(i64 row) const { return static_cast<Stored*>(job.grad) + row * job.grad_step; }
 
-  // Where a row's exponentials wait for their factor: in its gradient, or in scratch where that is narrower.
-  A* exponentials(i64 row, int slot) const {
+  // Where a row's exponentials wait for their factor: short rows in a buffer whose vectors are aligned, which rows of
+  // any length are not; long ones in the gradient, or in scratch where that is narrower.
+  A* exponentials(i64 row, int slot) {
+    if (staged()) return staging + slot * body_of(job.classes);
     if constexpr (narrow)
-      return scratch + slot * job.classes;
+      return scratch + slot * body_of(job.classes);
     else
       return grad(row);
   }
+
+  bool staged() const { return job.classes * i64(sizeof(A)) <= kStagedBytes; }
 
   // Whether exponentials need no guards; see block_exp_raised.
   bool plain(A m, double weight) const {
@@ -156,13 +164,13 @@ struct LabelRows {
     LaneSum<A, true> sum;
     for (i64 start = 0; start < body; start += kBlock) {
       const int count = int(smaller<i64>(kBlock, body - start));
-      A* out = narrow ? results : reinterpret_cast<A*>(g) + start;
+      A* entries = e + start;
 #pragma omp simd
-      for (int j = 0; j < count; j++) out[j] = e[start + j] * factor;
-      sum.add(out, count);
-      if constexpr (narrow) {
+      for (int j = 0; j < count; j++) entries[j] *= factor;
+      sum.add(entries, count);
+      if (narrow || staged()) {
 #pragma omp simd
-        for (int j = 0; j < count; j++) g[start + j] = S::store(out[j]);
+        for (int j = 0; j < count; j++) g[start + j] = S::store(entries[j]);
       }
     }
     if (body < job.classes) {
@@ -184,6 +192,16 @@ struct LabelRows {
 
   // Rows that are not kept: ignored, or of weight 0. They must not meet their own logits, which may be NaN.
   bool kept(i64 row) const { return job.label[row] >= 0 && (job.row_weight == nullptr || job.row_weight[row] != 0); }
+
+  // Whether kTile rows from `first` on are all kept.
+  bool all_kept(i64 first) const {
+    int out = 0;
+    const i64* label = job.label + first;
+#pragma omp simd reduction(| : out)
+    for (int i = 0; i < kTile; i++) out |= label[i] < 0 ? 1 : 0;
+    for (int i = 0; i < kTile && job.row_weight != nullptr; i++) out |= job.row_weight[first + i] == 0 ? 1 : 0;
+    return out == 0;
+  }
 
   void leave_out(i64 row) {
     if (job.loss != nullptr) static_cast<Stored*>(job.loss)[row] = Stored(0);

@@ -21,6 +21,7 @@ struct LabelTile {
   alignas(64) A tile[kFewClasses][kTile];
   alignas(64) A largest[kTile];
   LabelScalars scalars;
+  bool all_finite = true;  // of `largest`
   ExactishSum<double> total;
 
   LabelTile(const crossent::LabelJob& job, void* scratch) : job(job), row_kernel(job, scratch) {}
@@ -100,10 +101,8 @@ struct LabelTile {
       target[i] = A(summed ? -(hi[i] + lo[i]) : direct + scalars.target_z[i]);
     }
     for (int i = 0; i < kTile; i++) tile[job.label[rows[i]]][i] = target[i];
-    bool all = filled == kTile && consecutive();
-    for (int i = 0; i < kTile; i++) all = all && finite(i);
     Stored* g = row_kernel.grad(rows[0]);
-    if (all) {
+    if (all_finite && filled == kTile && consecutive()) {
       for (i64 c = 0; c < job.classes; c++)
         for (int i = 0; i < kTile; i++) g[i * job.grad_step + c] = S::store(tile[c][i]);
     } else {
@@ -121,11 +120,15 @@ struct LabelTile {
   void flush() {
     if (filled == 0) return;
     load();
+    int unfit = 0;
+#pragma omp simd reduction(| : unfit)
+    for (int i = 0; i < kTile; i++) unfit |= largest[i] < A(kInf) && largest[i] > -A(kInf) ? 0 : 1;
+    all_finite = unfit == 0;
     exponentiate();
     label_scalars(scalars, job.scale, job.z_loss);
     if (job.grad != nullptr) scale();
     for (int i = 0; i < filled; i++) {
-      if (!finite(i)) {
+      if (!all_finite && !finite(i)) {
         total.add(row_kernel.run(rows[i], rows[i] + 1));
         continue;
       }
@@ -136,12 +139,14 @@ struct LabelTile {
   }
 
   double run(i64 begin, i64 end) {
-    for (i64 row = begin; row < end; row++) {
-      if (!row_kernel.kept(row)) {
-        row_kernel.leave_out(row);
-        continue;
+    for (i64 row = begin; row < end;) {
+      if (filled == 0 && row + kTile <= end && row_kernel.all_kept(row)) {
+        for (; filled < kTile; filled++) rows[filled] = row++;
+      } else if (row_kernel.kept(row)) {
+        rows[filled++] = row++;
+      } else {
+        row_kernel.leave_out(row++);
       }
-      rows[filled++] = row;
       if (filled == kTile) flush();
     }
     flush();
