@@ -164,7 +164,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--quick", action="store_true", help="three rounds and the three smaller shapes")
     options = parser.parse_args()
-    console = Console(width=max(120, Console().width))
+    console = Console(width=max(150, Console().width))
     missed = 0
     for dtype in options.dtype:
         table = Table(title=f"loss and gradient, {dtype}, {options.threads} threads", title_justify="left")
