@@ -19,7 +19,7 @@ version = release = crossent.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "numpydoc"]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build", "figures"]
+exclude_patterns = ["_build", "_generated", "figures"]
 default_role = "py:obj"
 
 autodoc_typehints = "none"
