@@ -16,7 +16,7 @@ author = "The crossent maintainers"
 project_copyright = "2025, the crossent maintainers"
 version = release = crossent.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "numpydoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "mathml", "numpydoc"]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build", "_generated", "figures"]
@@ -28,6 +28,9 @@ numpydoc_show_class_members = False
 
 html_theme = "pydata_sphinx_theme"
 html_title = "crossent"
+html_math_renderer = "mathml"
+html_static_path = ["_static"]
+html_css_files = ["crossent.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {

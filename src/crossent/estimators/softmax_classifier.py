@@ -33,9 +33,10 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Minimises, over the weights :math:`W` and biases of the network with logits :math:`z(x)`,
 
-    .. math:: \frac{\sum_i s_i \sum_c p_{ic}\,(\operatorname{logsumexp} z(x_i) - z_c(x_i))}{\sum_i s_i \sum_c
-    p_{ic}}
-              + \frac{\alpha}{2} \lVert W \rVert^2,
+    .. math::
+
+       \frac{\sum_i s_i \sum_c p_{ic}\,(\operatorname{logsumexp} z(x_i) - z_c(x_i))}{\sum_i s_i \sum_c p_{ic}}
+       + \frac{\alpha}{2} \lVert W \rVert^2,
 
     where :math:`s_i` is the sample weight and :math:`p_{ic}` the truth: 1 at the label, or the given
     probabilities, smoothed and multiplied by the class weights. Log-losses are in nats.
