@@ -21,6 +21,7 @@ myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build", "_generated", "figures"]
 default_role = "py:obj"
+toc_object_entries_show_parents = "hide"
 
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
