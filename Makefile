@@ -7,7 +7,7 @@ NATIVE := $(wildcard native/*.?pp native/*/*.?pp)
 BUILD_TOOLS := "scikit-build-core>=0.11" "nanobind>=2.9" ninja
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench accuracy docs clean
+.PHONY: help install demo test lint format bench accuracy docs figures clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -47,9 +47,12 @@ bench: install ## time the loss beside its peers, and an epoch beside its matrix
 accuracy: install ## worst error in ulp of crossent and its peers, against 60 digits
 	$(BIN)/python benchmarks/accuracy.py
 
-docs: install ## build the documentation, running every example in it
+docs: install ## build the documentation into docs/_build/html; `make test` runs its examples
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[dev,docs]"
-	$(BIN)/python -m sphinx -W -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+figures: install ## draw the pictures of the README and the documentation
+	$(BIN)/python docs/figures/confident_rows.py
 
 clean: ## delete what was built
-	rm -rf $(VENV) build demo docs/_build
+	rm -rf $(VENV) build demo docs/_build docs/_generated

@@ -1,19 +1,47 @@
-"""Sphinx: `make docs`."""
+"""Sphinx: the pages are MyST Markdown, the reference comes from numpydoc docstrings and from the commands' own help."""
 
-from importlib.metadata import version as installed
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import crossent
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import cli_reference
 
 project = "crossent"
 author = "The crossent maintainers"
-copyright = "2026, The crossent maintainers"
-release = version = installed("crossent")
+project_copyright = "2026, the crossent maintainers"
+version = release = crossent.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "numpydoc"]
-myst_enable_extensions = ["dollarmath", "amsmath"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "mathml", "numpydoc"]
+myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
-exclude_patterns = ["_build"]
-numpydoc_show_class_members = False
-numpydoc_class_members_toctree = False
+exclude_patterns = ["_build", "_generated", "figures"]
+default_role = "py:obj"
+toc_object_entries_show_parents = "hide"
+
 autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False
+
 html_theme = "pydata_sphinx_theme"
-html_theme_options = {"show_prev_next": False}
 html_title = "crossent"
+html_math_renderer = "mathml"
+html_static_path = ["_static"]
+html_css_files = ["crossent.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {
+    "navbar_end": ["theme-switcher"],
+    "secondary_sidebar_items": ["page-toc"],
+    "show_prev_next": True,
+    "show_toc_level": 2,
+}
+
+
+def setup(app: object) -> None:
+    """Write the commands' reference before the pages are read."""
+    cli_reference.write(Path(__file__).parent / "_generated" / "commands.md")

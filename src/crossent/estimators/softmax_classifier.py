@@ -35,8 +35,8 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     .. math::
 
-        \frac{\sum_i s_i \sum_c p_{ic}\,(\operatorname{logsumexp} z(x_i) - z_c(x_i))}{\sum_i s_i \sum_c p_{ic}}
-        + \frac{\alpha}{2} \lVert W \rVert^2,
+       \frac{\sum_i s_i \sum_c p_{ic}\,(\operatorname{logsumexp} z(x_i) - z_c(x_i))}{\sum_i s_i \sum_c p_{ic}}
+       + \frac{\alpha}{2} \lVert W \rVert^2,
 
     where :math:`s_i` is the sample weight and :math:`p_{ic}` the truth: 1 at the label, or the given
     probabilities, smoothed and multiplied by the class weights. Log-losses are in nats.
