@@ -76,20 +76,6 @@ class Pages {
     unmap(oldest);
   }
 
-  std::size_t release() {
-    std::vector<Block> freed;
-    {
-      const std::lock_guard<std::mutex> hold(lock_);
-      freed.swap(kept_);
-    }
-    std::size_t bytes = 0;
-    for (const Block& block : freed) {
-      bytes += block.bytes;
-      unmap(block);
-    }
-    return bytes;
-  }
-
  private:
   std::mutex lock_;
   std::vector<Block> kept_;
@@ -143,5 +129,4 @@ void bind_pages(nb::module_& m) {
         return nb::steal<nb::object>(reinterpret_cast<PyObject*>(buffer));
       },
       nb::arg("bytes"));
-  m.def("release_pages", [] { return pages().release(); });
 }
