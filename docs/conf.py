@@ -10,13 +10,14 @@ import crossent
 sys.path.insert(0, str(Path(__file__).parent))
 
 import cli_reference
+import questions
 
 project = "crossent"
 author = "The crossent maintainers"
 project_copyright = "2026, the crossent maintainers"
 version = release = crossent.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "mathml", "numpydoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "mathml", "examples", "numpydoc"]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build", "_generated", "figures"]
@@ -43,5 +44,7 @@ html_theme_options = {
 
 
 def setup(app: object) -> None:
-    """Write the commands' reference before the pages are read."""
-    cli_reference.write(Path(__file__).parent / "_generated" / "commands.md")
+    """Write the commands' reference and the questions before the pages are read."""
+    generated = Path(__file__).parent / "_generated"
+    cli_reference.write(generated / "commands.md")
+    questions.write(generated / "questions.md")
