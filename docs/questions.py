@@ -85,7 +85,7 @@ def section(question: dict[str, Any]) -> list[str]:
     lines += [question["answer"].strip(), "", "```pycon"]
     lines += [f">>> {name} = {expression}" for name, expression in question["given"].items()]
     for check, value in zip(question["checks"], settled(question), strict=True):
-        lines += [f"# {check['shows']}", f">>> {check['call']}", shown(value)]
+        lines += [f">>> # {check['shows']}", f">>> {check['call']}", shown(value)]
     places = [f"{place_of(thread)} ({thread['place']})" for thread in question["asked"]]
     return [*lines, "```", "", "Asked as " + "; ".join(places) + ".", ""]
 
