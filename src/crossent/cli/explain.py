@@ -15,6 +15,7 @@ import typer
 from crossent.errors import DataError, invalid_value
 from crossent.explanation.comparison import compare
 from crossent.explanation.prediction import Explanation, explain
+from crossent.simplex_inputs import GENERAL_RULES
 
 _FORM = (
     "NAME=NUMBER,NAME=NUMBER,… or @FILE (CSV lines NAME,NUMBER or a JSON object). "
@@ -210,7 +211,7 @@ def _other(first: Explanation, against: str, normalize: bool) -> Explanation:
             problem = "missing" if name in d.classes else "not a class of the prediction"
             raise ValueError(f"--against: {name!r} is {problem}")
     probs = [given[name] for name in d.classes]
-    payers = [d.classes[r] for r in first.payers]
+    payers = [pay for rule, pay in first.payments.items() if rule not in GENERAL_RULES]
     try:
         return explain(probs, target=d.truth, classes=d.classes, pay=payers, normalize=normalize)
     except ValueError as error:

@@ -15,7 +15,6 @@ from crossent.explanation.words import (
     shown,
     why_both_are_right,
 )
-from crossent.simplex_inputs import GENERAL_RULES
 
 if TYPE_CHECKING:
     from crossent.explanation.prediction import Explanation
@@ -25,7 +24,7 @@ def html(explanation: Explanation) -> str:
     """Return a table and its paragraphs; every name is escaped, no script or style sheet is needed."""
     d = explanation.differential
     rules = explanation.derivatives
-    payers = [rule if rule in GENERAL_RULES else shown(rule) for rule in rules]
+    payers = [shown(rule) for rule in rules]
     head = (
         '<tr><th rowspan="2" scope="col">class</th><th rowspan="2" scope="col">truth</th>'
         '<th rowspan="2" scope="col">prediction</th>'

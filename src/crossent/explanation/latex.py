@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crossent.explanation.words import logit_entry, number, probability, shown
-from crossent.simplex_inputs import GENERAL_RULES
+from crossent.explanation.words import logit_entry, number, pays, probability, shown
+from crossent.simplex_inputs import GENERAL_RULES, FloatArray
 
 if TYPE_CHECKING:
     from crossent.explanation.prediction import Explanation
@@ -102,7 +102,11 @@ def latex(explanation: Explanation) -> str:
     """Return the derivation as a fragment: loss, each rule of payment, why they agree, softmax, a table."""
     d = explanation.differential
     steps = [_loss_step(d), _ambient_step(d)]
-    steps += [_chart_step(d, r) for r in explanation.payers]
+    for rule, pay in explanation.payments.items():
+        if isinstance(pay, int):
+            steps.append(_chart_step(d, pay))
+        elif not isinstance(pay, str):
+            steps.append(_weights_step(explanation, rule, np.asarray(pay)))
     steps += [_general_step(explanation), _softmax_step(d), _natural_step(), *_tables(explanation)]
     return "\n\n".join(steps) + "\n"
 
@@ -182,12 +186,31 @@ def _chart_step(d: Differential, r: int) -> str:
     )
 
 
+def _weights_step(explanation: Explanation, rule: str, weights: FloatArray) -> str:
+    d = explanation.differential
+    payers = np.flatnonzero(weights).tolist()
+    listed = payers[: _SHOWN // 2]
+    terms = [
+        rf"{latex_number(weights[r])}\cdot {'' if d.ambient[r] >= 0 else '('}{latex_number(d.ambient[r])}"
+        + ("" if d.ambient[r] >= 0 else ")")
+        for r in listed
+    ] + [r"\dots"] * (len(listed) < len(payers))
+    pairing = rf"\langle w, a\rangle &= {' + '.join(terms)} = {latex_number(0.0 - d.multiple(weights))}"
+    values, used = explanation.derivatives[rule], _truth_first(d)
+    lines = [rf"{_sub('a', d.classes[c])} - \langle w, a\rangle &= {latex_number(values[c])}" for c in used]
+    return (
+        rf"\textbf{{{latex_text(pays(explanation, rule))}.}} The payers share the bill by these weights $w$:"
+        + _rest(d, used)
+        + "\n"
+        + _align([pairing, *lines])
+    )
+
+
 def _general_step(explanation: Explanation) -> str:
     d = explanation.differential
     lines = []
     for rule, multiple in explanation.multiples.items():
-        title = latex_text(rule) + ("" if rule == "in proportion" else " pays")
-        lines.append(rf"\text{{{title}:}}\quad \lambda &= {latex_number(multiple)}")
+        lines.append(rf"\text{{{latex_text(pays(explanation, rule))}:}}\quad \lambda &= {latex_number(multiple)}")
     return (
         r"\textbf{Any rule of payment} $w$ with $\sum_c w_c = 1$ moves along $e_c - w$ and gives "
         r"$a_c - \langle w, a\rangle$, which is $a_c + \lambda$ with the same "
@@ -236,7 +259,7 @@ def _tables(explanation: Explanation) -> list[str]:
         ("prediction", [probability(d, c, _DIGITS) for c in range(len(d.classes))]),
     ]
     for rule, values in explanation.derivatives.items():
-        title = latex_text(rule) + (" pays" if rule not in GENERAL_RULES else "")
+        title = latex_text(rule if rule in GENERAL_RULES else pays(explanation, rule))
         columns.append((title, [number(value, _DIGITS) for value in values]))
     columns.append(("logits, natural", [logit_entry(d, c, _DIGITS) for c in range(len(d.classes))]))
     n_parts = math.ceil(len(columns) / _COLUMNS_PER_TABLE)

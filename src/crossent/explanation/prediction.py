@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from crossent.errors import invalid_type
+from crossent.explanation.payments import Asked, payments
 from crossent.simplex import Differential, differential, differential_from_logits
-from crossent.simplex_inputs import GENERAL_RULES, FloatArray, Target, class_index
+from crossent.simplex_inputs import FloatArray, Pay, Target
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,27 +28,28 @@ class Explanation:
     ----------
     differential : Differential
         The prediction, the truth, the loss and its derivative.
-    payers : tuple of int
-        The classes whose charts (``pay=r``) are shown beside the three general rules.
+    payments : dict
+        Who pays, by the name of its column, as `Differential.grad` takes it: the three general rules, then
+        the classes (by index) and the weights that were asked for.
     """
 
     differential: Differential
-    payers: tuple[int, ...]
+    payments: Mapping[str, Pay]
 
     @property
     def rules(self) -> tuple[str, ...]:
-        """The rules of payment shown: nobody, everyone, in proportion, then the paying classes by name."""
-        return (*GENERAL_RULES, *(self.differential.classes[r] for r in self.payers))
+        """The rules of payment shown: nobody, everyone, in proportion, then the payers asked for, by name."""
+        return tuple(self.payments)
 
     @property
     def derivatives(self) -> dict[str, FloatArray]:
         """The derivative as each class rises, by rule of payment."""
-        return {rule: self.differential.grad(rule) for rule in self.rules}
+        return {rule: self.differential.grad(pay) for rule, pay in self.payments.items()}
 
     @property
     def multiples(self) -> dict[str, float]:
         """λ by rule, in: derivatives[rule] = derivatives["nobody"] + λ·(1, …, 1)."""
-        return {rule: self.differential.multiple(rule) for rule in self.rules}
+        return {rule: self.differential.multiple(pay) for rule, pay in self.payments.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as plain floats and lists, every vector as long as ``"classes"``."""
@@ -103,7 +103,7 @@ def explain(
     logits: Named | None = None,
     target: Target,
     classes: Sequence[object] | None = None,
-    pay: int | str | Iterable[int | str] = "nobody",
+    pay: Asked = "nobody",
     normalize: bool = False,
 ) -> Explanation:
     """Explain one prediction: the loss, and its derivative for each rule of who pays.
@@ -118,9 +118,10 @@ def explain(
         The truth: a class by index or name, or a distribution.
     classes : sequence of str, optional
         Names; the keys of a mapping otherwise, else ``"0"``, ``"1"``, ….
-    pay : str, int or several of them
-        Classes to show as payers beside nobody, everyone and in proportion, which are always shown. Where no
-        class is named, it is the class with the most truth: the one the popular question is about.
+    pay : str, int, mapping or array-like of shape (C,), or several of them
+        Who pays beside nobody, everyone and in proportion, which are always shown: a class, or weights that
+        sum to 1, as ``{"cat": 0.5, "bird": 0.5}`` or one per class. Where none is named, it is the class
+        with the most truth: the one the popular question is about.
     normalize : bool
         Divide ``probs`` by their sum, whatever it is.
 
@@ -146,7 +147,7 @@ def explain(
         raise TypeError("normalize divides probs by their sum: logits need no such thing")
     else:
         d = differential_from_logits(values, target, classes=names)
-    return Explanation(d, _payers(d, pay))
+    return Explanation(d, payments(d, pay))
 
 
 def dump_json(value: object, *, indent: int | None) -> str:
@@ -173,13 +174,3 @@ def _split(
     if classes is not None:
         raise TypeError(f"classes is given twice: {argument} is a mapping and names them already")
     return tuple(given), list(given.values())
-
-
-def _payers(d: Differential, pay: int | str | Iterable[int | str]) -> tuple[int, ...]:
-    asked = [pay] if isinstance(pay, (int, str, np.integer)) else list(pay)
-    if any(isinstance(rule, (float, np.floating)) for rule in asked):
-        raise invalid_type("pay", asked[0], "rules by name (weights: differential(...).grad(pay=weights))")
-    named = [class_index(rule, d.classes, "pay", GENERAL_RULES) for rule in asked if rule not in GENERAL_RULES]
-    if not named and d.mass > 0:
-        named = [int(np.argmax(d.truth))]
-    return tuple(dict.fromkeys(named))

@@ -21,11 +21,11 @@ from crossent.explanation.words import (
     nats,
     notes,
     number,
+    pays,
     probability,
     shown,
     why_both_are_right,
 )
-from crossent.simplex_inputs import GENERAL_RULES
 
 if TYPE_CHECKING:
     from crossent.explanation.comparison import Comparison
@@ -84,25 +84,11 @@ class ClassTable:
 def explanation_view(explanation: Explanation) -> RenderableType:
     """Return the whole explanation for a rich console of any width."""
     d = explanation.differential
-    every = range(len(d.classes))
-    at_point = [
-        Column("truth", [number(p) for p in d.truth]),
-        Column("prediction", [probability(d, c) for c in every]),
-    ]
-    by_rule = [
-        [Column(_rule_title(rule), [number(value) for value in values])]
-        for rule, values in explanation.derivatives.items()
-    ]
-    both = [logit_entry(d, c) for c in every]
-    gradients = [
-        Column("logit gradient\n(covector in\nlogits)", both),
-        Column("natural gradient\n(vector on the\nsimplex)", both),
-    ]
     return Group(
         Text(headline(d), style="bold"),
         Text("Derivative of the loss per unit of probability as each class rises, by who pays for it:"),
         Text(),
-        ClassTable(d.classes, [at_point, *by_rule, gradients], frozenset(np.flatnonzero(d.truth).tolist())),
+        class_table(explanation),
         Text(),
         Text(multiples_line(explanation)),
         *(Text(note) for note in notes(d)),
@@ -111,12 +97,32 @@ def explanation_view(explanation: Explanation) -> RenderableType:
     )
 
 
-def _rule_title(rule: str) -> str:
+def class_table(explanation: Explanation, classes: Sequence[int] | None = None) -> ClassTable:
+    """Return the table of an explanation, of all classes or of some."""
+    d = explanation.differential
+    some = range(len(d.classes)) if classes is None else classes
+    at_point = [
+        Column("truth", [number(d.truth[c]) for c in some]),
+        Column("prediction", [probability(d, c) for c in some]),
+    ]
+    by_rule = [
+        [Column(_rule_title(explanation, rule), [number(values[c]) for c in some])]
+        for rule, values in explanation.derivatives.items()
+    ]
+    both = [logit_entry(d, c) for c in some]
+    gradients = [
+        Column("logit gradient\n(covector in\nlogits)", both),
+        Column("natural gradient\n(vector on the\nsimplex)", both),
+    ]
+    marked = frozenset(row for row, c in enumerate(some) if d.truth[c] > 0)
+    return ClassTable([d.classes[c] for c in some], [at_point, *by_rule, gradients], marked)
+
+
+def _rule_title(explanation: Explanation, rule: str) -> str:
     if rule == "in proportion":
         return "in propor-\ntion pay"
-    if rule in GENERAL_RULES:
-        return f"{rule}\npays"
-    return f"{shown(rule)}\npays"
+    subject, _, verb = pays(explanation, rule).rpartition(" ")
+    return "\n+ ".join(subject.split(" + ")) + f"\n{verb}"
 
 
 def plain_text(view: RenderableType, width: int) -> str:

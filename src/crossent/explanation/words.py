@@ -81,6 +81,20 @@ def is_label(d: Differential) -> bool:
     return d.mass == 1.0 and bool((d.truth == 1.0).any())
 
 
+def pays(explanation: Explanation, rule: str) -> str:
+    """Return a rule of payment as a subject and its verb: nobody pays, in proportion, dog pays.
+
+    >>> from crossent.explanation.prediction import explain
+    >>> story = explain([0.5, 0.3, 0.2], target=0, classes=["dog", "cat", "bird"], pay={"cat": 0.5, "bird": 0.5})
+    >>> [pays(story, rule) for rule in story.rules]
+    ['nobody pays', 'everyone pays', 'in proportion', '0.5 cat + 0.5 bird pay']
+    """
+    pay = explanation.payments[rule]
+    if rule == "in proportion":
+        return rule
+    return f"{shown(rule)} pays" if isinstance(pay, (int, str)) else f"{shown(rule)} pay"
+
+
 def headline(d: Differential) -> str:
     """Return the loss, the truth and what the prediction gives it."""
     if is_label(d):
@@ -97,7 +111,7 @@ def headline(d: Differential) -> str:
 def multiples_line(explanation: Explanation) -> str:
     """Return by which multiple of (1,…,1) each column differs from the ambient one."""
     parts = [
-        f"{rule if rule in ('everyone', 'in proportion') else shown(rule) + ' pays'} {number(value)}"
+        f"{pays(explanation, rule)} {number(value)}"
         for rule, value in explanation.multiples.items()
         if rule != "nobody"
     ]
