@@ -18,7 +18,7 @@ FLOORS = (
     {"targets", "simplex", "training"},
     {"loss"},
     {"probabilities", "explanation", "estimators"},
-    {"data"},
+    {"data", "stories"},
     {"report"},
     {"cli"},
     {"__main__"},

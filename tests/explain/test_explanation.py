@@ -21,7 +21,16 @@ from crossent.explanation.prediction import Explanation, explain
 from crossent.explanation.words import probability
 
 DOG = {"dog": 0.5, "cat": 0.49, "bird": 0.01}
-KEYS = ["classes", "truth", "prediction", "loss", "derivatives", "logit_gradient", "natural_gradient"]
+KEYS = [
+    "classes",
+    "truth",
+    "prediction",
+    "loss",
+    "derivatives",
+    "multiples",
+    "logit_gradient",
+    "natural_gradient",
+]
 
 CASES = {
     "label": explain(DOG, target="dog"),
@@ -61,8 +70,10 @@ def test_json_has_the_keys_and_full_precision(case: Explanation):
     for key, values in named.items():
         assert numbers(read[key]) == values.tolist()
     assert list(read["derivatives"])[:3] == ["nobody", "everyone", "in proportion"]
+    assert list(read["multiples"]) == list(read["derivatives"])
     for rule, values in read["derivatives"].items():
         assert len(values) == n
+        assert float(read["multiples"][rule]) == d.multiple(case.payments[rule])
         assert numbers(values) == d.grad(case.payments[rule]).tolist()
         if rule in d.classes:
             assert values[d.classes.index(rule)] == 0
@@ -271,7 +282,7 @@ def test_any_logits_can_be_explained_in_every_view(logits, data):
         ({"target": 0}, "neither given"),
         ({"probs": {"a": 1.0, "b": 0.0}, "classes": ["a", "b"], "target": 0}, "classes is given twice"),
         ({"logits": [0, 0], "normalize": True, "target": 0}, "normalize divides probs"),
-        ({"probs": [0.5, 0.5], "target": 0, "pay": [[0.5, 0.5], None]}, "pay cannot be read as one number per class"),
+        ({"probs": [0.5, 0.5], "target": 0, "pay": [["a", "b"]]}, "pay cannot be read as one number per class"),
         ({"probs": "ab", "target": 0}, "probs cannot be read as one number per class"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -23,27 +24,31 @@ if TYPE_CHECKING:
 def html(explanation: Explanation) -> str:
     """Return a table and its paragraphs; every name is escaped, no script or style sheet is needed."""
     d = explanation.differential
+    paragraphs = [multiples_line(explanation), *notes(d), why_both_are_right(explanation)]
+    return (
+        f'<div class="crossent-explanation">{table(explanation, headline(d))}'
+        + "".join(f"<p>{escape(text)}</p>" for text in paragraphs)
+        + "</div>"
+    )
+
+
+def table(explanation: Explanation, caption: str, classes: Sequence[int] | None = None) -> str:
+    """Return the table of an explanation, of all classes or of some."""
+    d = explanation.differential
     rules = explanation.derivatives
-    payers = [shown(rule) for rule in rules]
     head = (
         '<tr><th rowspan="2" scope="col">class</th><th rowspan="2" scope="col">truth</th>'
         '<th rowspan="2" scope="col">prediction</th>'
         f'<th colspan="{len(rules)}" scope="colgroup">derivative as the class rises, by who pays</th>'
         '<th rowspan="2" scope="col">logit gradient<br>(covector in logits)</th>'
         '<th rowspan="2" scope="col">natural gradient<br>(vector on the simplex)</th></tr>'
-        "<tr>" + "".join(f'<th scope="col">{escape(payer)}</th>' for payer in payers) + "</tr>"
+        "<tr>" + "".join(f'<th scope="col">{escape(shown(rule))}</th>' for rule in rules) + "</tr>"
     )
     rows = []
-    for c, name in enumerate(d.classes):
+    for c in range(len(d.classes)) if classes is None else classes:
         both = logit_entry(d, c)
         by_rule = [number(values[c]) for values in rules.values()]
         cells = [number(d.truth[c]), probability(d, c), *by_rule, both, both]
         tds = "".join(f"<td>{cell}</td>" for cell in cells)
-        rows.append(f'<tr><th scope="row">{escape(shown(name))}</th>{tds}</tr>')
-    paragraphs = [multiples_line(explanation), *notes(d), why_both_are_right(explanation)]
-    return (
-        f'<div class="crossent-explanation"><table><caption>{escape(headline(d))}</caption>'
-        f"<thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
-        + "".join(f"<p>{escape(text)}</p>" for text in paragraphs)
-        + "</div>"
-    )
+        rows.append(f'<tr><th scope="row">{escape(shown(d.classes[c]))}</th>{tds}</tr>')
+    return f"<table><caption>{escape(caption)}</caption><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"

@@ -65,7 +65,7 @@ def _listed(pay: Asked) -> list[object]:
         return list(pay) if pay.ndim == 2 else [pay]
     if not isinstance(pay, Iterable):
         raise invalid_type("pay", pay, "a class, weights that sum to 1, or several of these")
-    several: list[object] = list(pay)  # type: ignore[arg-type]
+    several: list[object] = list(pay)
     return [several] if any(isinstance(one, (float, np.floating, Fraction)) for one in several) else several
 
 

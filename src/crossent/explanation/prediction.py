@@ -60,6 +60,7 @@ class Explanation:
             "prediction": d.probs.tolist(),
             "loss": d.loss,
             "derivatives": {rule: values.tolist() for rule, values in self.derivatives.items()},
+            "multiples": self.multiples,
             "logit_gradient": d.logits.tolist(),
             "natural_gradient": d.natural.tolist(),
         }

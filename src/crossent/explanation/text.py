@@ -54,9 +54,10 @@ class ClassTable:
     classes: Sequence[str]
     groups: Sequence[Sequence[Column]]
     marked: frozenset[int]
+    title: str = "class"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        names = Column("class", [shown(name) for name in self.classes])
+        names = Column(self.title, [shown(name) for name in self.classes])
         free = options.max_width - min(names.width, _WIDEST_NAME)
         pending: list[Column] = []
         for group in self.groups:
