@@ -12,7 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from crossent.cli import app, main
-from crossent.cli.explain import explain_row, read_numbers
+from crossent.cli.class_numbers import read_numbers
+from crossent.cli.explain import explain_row
 from crossent.explanation.prediction import explain
 
 DOG = ["--probs", "dog=0.5,cat=0.49,bird=0.01", "--label", "dog"]
@@ -128,7 +129,7 @@ def test_names_may_hold_equals_signs_spaces_commas_and_any_script(tmp_path):
         (["--probs", "dog=0.5,cat=0.5", "--truth", "cow=1"], "--truth = 'cow': expected one of 'dog', 'cat'"),
         (["--probs", "dog=0.5,cat=0.5", "--truth", "dog=-1"], "--truth['dog'] = -1.0"),
         ([*DOG, "--pay", "cow"], "--pay = 'cow': expected one of 'nobody', 'everyone', 'in proportion', 'dog'"),
-        (["--probs", "dog=nan,cat=0.5", "--label", "dog"], "--probs: dog = nan: expected a number"),
+        (["--probs", "dog=nan,cat=0.5", "--label", "dog"], "--probs: dog = 'nan': expected a number"),
         (["--probs", "dog=half,cat=0.5", "--label", "dog"], "--probs: dog = 'half': expected a number"),
         (["--probs", "dog=1_0,cat=0.5", "--label", "dog"], "--probs: dog = '1_0': expected a number"),
         (["--probs", "dog", "--label", "dog"], "--probs: 'dog' is not NAME=NUMBER"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import TypeAlias
 
@@ -13,8 +13,10 @@ from crossent.errors import invalid_type, invalid_value
 from crossent.simplex import Differential
 from crossent.simplex_inputs import GENERAL_RULES, FloatArray, Pay, class_index, payment_weights
 
-Shares: TypeAlias = Mapping[str, float]
-Asked: TypeAlias = int | str | Shares | ArrayLike | Iterable[int | str | Shares | ArrayLike]
+Number: TypeAlias = float | Fraction
+Shares: TypeAlias = Mapping[str, float] | Mapping[str, Fraction] | Mapping[str, Number]
+Payer: TypeAlias = int | str | Shares | ArrayLike
+Asked: TypeAlias = Payer | Sequence[Number] | Iterable[Payer | Sequence[Number]]
 
 _NAMED_PAYERS = 4
 

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from numpy.typing import ArrayLike
 
-from crossent.explanation.payments import Asked, payments
+from crossent.explanation.payments import Asked, Number, Shares, payments
 from crossent.simplex import Differential, differential, differential_from_logits
 from crossent.simplex_inputs import FloatArray, Pay, Target
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-Named: TypeAlias = ArrayLike | Mapping[str, float]
+    from crossent.explanation.quiz import Question
+
+Named: TypeAlias = ArrayLike | Sequence[Number] | Shares
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +52,12 @@ class Explanation:
     def multiples(self) -> dict[str, float]:
         """λ by rule, in: derivatives[rule] = derivatives["nobody"] + λ·(1, …, 1)."""
         return {rule: self.differential.multiple(pay) for rule, pay in self.payments.items()}
+
+    def quiz(self) -> tuple[Question, ...]:
+        """Return questions about this prediction, whose wrong choices are what known misconceptions give."""
+        from crossent.explanation.quiz import questions
+
+        return questions(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as plain floats and lists, every vector as long as ``"classes"``."""
@@ -151,7 +159,7 @@ def explain(
     return Explanation(d, payments(d, pay))
 
 
-def dump_json(value: object, *, indent: int | None) -> str:
+def dump_json(value: object, *, indent: int | None = 2) -> str:
     """Return JSON, with infinities as the strings "inf" and "-inf"."""
     return json.dumps(_spelled(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
@@ -168,7 +176,7 @@ def _spelled(value: object) -> object:
 
 def _split(
     given: Named | None, classes: Sequence[object] | None, argument: str
-) -> tuple[Sequence[object] | None, ArrayLike]:
+) -> tuple[Sequence[object] | None, Any]:
     if not isinstance(given, Mapping):
         assert given is not None
         return classes, given

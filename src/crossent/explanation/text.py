@@ -30,6 +30,7 @@ from crossent.explanation.words import (
 if TYPE_CHECKING:
     from crossent.explanation.comparison import Comparison
     from crossent.explanation.prediction import Explanation
+    from crossent.simplex import Differential
 
 _GAP = 3
 _WIDEST_NAME = 24
@@ -98,14 +99,22 @@ def explanation_view(explanation: Explanation) -> RenderableType:
     )
 
 
+def prediction_view(explanation: Explanation) -> RenderableType:
+    """Return the prediction and the truth, without what follows from them."""
+    d, every = explanation.differential, range(len(explanation.differential.classes))
+    table = ClassTable(d.classes, [_at_point(d, every)], frozenset(np.flatnonzero(d.truth).tolist()))
+    return Group(Text(headline(d), style="bold"), Text(), table)
+
+
+def _at_point(d: Differential, classes: Sequence[int]) -> list[Column]:
+    truth = Column("truth", [number(d.truth[c]) for c in classes])
+    return [truth, Column("prediction", [probability(d, c) for c in classes])]
+
+
 def class_table(explanation: Explanation, classes: Sequence[int] | None = None) -> ClassTable:
     """Return the table of an explanation, of all classes or of some."""
     d = explanation.differential
     some = range(len(d.classes)) if classes is None else classes
-    at_point = [
-        Column("truth", [number(d.truth[c]) for c in some]),
-        Column("prediction", [probability(d, c) for c in some]),
-    ]
     by_rule = [
         [Column(_rule_title(explanation, rule), [number(values[c]) for c in some])]
         for rule, values in explanation.derivatives.items()
@@ -116,7 +125,7 @@ def class_table(explanation: Explanation, classes: Sequence[int] | None = None) 
         Column("natural gradient\n(vector on the\nsimplex)", both),
     ]
     marked = frozenset(row for row, c in enumerate(some) if d.truth[c] > 0)
-    return ClassTable([d.classes[c] for c in some], [at_point, *by_rule, gradients], marked)
+    return ClassTable([d.classes[c] for c in some], [_at_point(d, some), *by_rule, gradients], marked)
 
 
 def _rule_title(explanation: Explanation, rule: str) -> str:

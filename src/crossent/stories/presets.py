@@ -259,7 +259,7 @@ def optimum() -> Story:
             ),
             Fact(
                 "At a corner, q = p = {corner}, the loss is {corner_loss:nats} and moving probability from dog to cat "
-                "still costs {dog_to_cat} per unit: the minimum lies on the edge. The logit gradient is {corner_logits}, "
+                "still costs {dog_to_cat} per unit: the minimum is on the edge. The logit gradient is {corner_logits}, "
                 "but no finite logits lead there.",
                 {
                     "corner": c.probs.tolist(),
