@@ -174,9 +174,7 @@ def _spelled(value: object) -> object:
     return value
 
 
-def _split(
-    given: Named | None, classes: Sequence[object] | None, argument: str
-) -> tuple[Sequence[object] | None, Any]:
+def _split(given: Named | None, classes: Sequence[object] | None, argument: str) -> tuple[Sequence[object] | None, Any]:
     if not isinstance(given, Mapping):
         assert given is not None
         return classes, given

@@ -75,8 +75,8 @@ def _ask(text: str, right: tuple[float, str], wrong: Iterable[tuple[float, str]]
     """Ask for a number; a misconception that happens to give the right one, or another's, is left out."""
     values: dict[str, tuple[float, Choice]] = {}
     for is_right, (value, why) in ((True, right), *((False, one) for one in wrong)):
-        text = number(value + 0)  # no -0
-        values.setdefault(text, (value, Choice(text, is_right, why)))
+        written = number(value + 0)  # no -0
+        values.setdefault(written, (value, Choice(written, is_right, why)))
     ordered = sorted(values.values(), key=lambda pair: pair[0])
     return Question(text, tuple(choice for _, choice in ordered)) if len(ordered) > 1 else None
 
