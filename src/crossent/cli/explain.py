@@ -14,7 +14,8 @@ from crossent.cli.class_numbers import FORM, read_numbers
 from crossent.errors import DataError, invalid_value
 from crossent.explanation.comparison import Comparison, compare
 from crossent.explanation.payments import Payer
-from crossent.explanation.prediction import Explanation, dump_json, explain
+from crossent.explanation.plain import dump_json
+from crossent.explanation.prediction import CROSS_ENTROPY, Explanation, explain
 from crossent.simplex_inputs import GENERAL_RULES
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ class _Asked:
     truth: str | None
     pay: list[str]
     against: str | None
+    loss: str
+    metric: list[str]
     step: float
     normalize: bool
     fractions: bool
@@ -56,7 +59,15 @@ def command(
         str | None,
         typer.Option(help="Another prediction (probabilities) of the same classes to compare with."),
     ] = None,
-    step: Annotated[float, typer.Option(help="How large a step --against takes in logits.")] = 1.0,
+    loss: Annotated[str, typer.Option(help="Another loss of the family, such as brier.")] = CROSS_ENTROPY,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Show the steepest descent in a metric, and where a step leads: euclidean, natural or logit. May be "
+            "repeated."
+        ),
+    ] = None,
+    step: Annotated[float, typer.Option(help="How large a step --metric takes, and --against in logits.")] = 1.0,
     normalize: Annotated[bool, typer.Option("--normalize", help="Divide probabilities by their sum.")] = False,
     fractions: Annotated[
         bool, typer.Option("--fractions", help="Reckon exactly, in fractions: 1/2 and 0.49 are read as they stand.")
@@ -75,7 +86,7 @@ def command(
 ) -> None:
     """Explain one prediction: its loss, and the derivative for each rule of who pays."""
     asked = _Asked(
-        probs, logits, label, truth, pay or [], against, step, normalize, fractions, model, data, row, data_dir
+        probs, logits, label, truth, pay or [], against, loss, metric or [], step, normalize, fractions, model, data, row, data_dir
     )
     _refuse_together({"--json": as_json, "--latex": as_latex})
     _refuse_together({"--quiz": quiz, "--latex": as_latex})
@@ -102,6 +113,7 @@ def explain_row(
     pay: Iterable[str] = (),
     *,
     data_dir: str | Path | None = None,
+    **options: Any,
 ) -> Explanation:
     """Explain a trained model's prediction for one row of a table, against the row's own label by default.
 
@@ -117,6 +129,8 @@ def explain_row(
         A truth to take instead of the row's label.
     pay : iterable of str
         As for the option ``--pay``.
+    **options
+        ``loss``, ``metric`` and ``step`` of `crossent.explain`.
 
     Raises
     ------
@@ -132,7 +146,7 @@ def explain_row(
     truth = label if target is None else target
     if truth is None:
         raise DataError("has no label: give --label or --truth", path=data, row=row)
-    return explain(logits=logits, target=truth, classes=trained.classes, pay=_payers(pay, trained.classes))
+    return explain(logits=logits, target=truth, classes=trained.classes, pay=_payers(pay, trained.classes), **options)
 
 
 def _compared(asked: _Asked) -> Explanation | Comparison:
@@ -154,10 +168,11 @@ def _explained(asked: _Asked) -> Explanation:
     target: Any = asked.label
     if asked.truth is not None:
         target = read_numbers(asked.truth, "--truth", exact=asked.fractions)
+    options: dict[str, Any] = {"loss": asked.loss, "metric": asked.metric, "step": asked.step}
     if asked.model is not None:
         if asked.data is None or asked.row is None:
             raise ValueError("--model needs --data and --row")
-        return explain_row(asked.model, asked.data, asked.row, target, asked.pay, data_dir=asked.data_dir)
+        return explain_row(asked.model, asked.data, asked.row, target, asked.pay, data_dir=asked.data_dir, **options)
     if asked.data is not None or asked.row is not None or asked.data_dir is not None:
         raise ValueError("--data, --row and --data-dir go with --model")
     if target is None:
@@ -165,9 +180,9 @@ def _explained(asked: _Asked) -> Explanation:
     if asked.probs is not None:
         given = read_numbers(asked.probs, "--probs", exact=asked.fractions)
         pay = _payers(asked.pay, list(given), exact=asked.fractions)
-        return explain(given, target=target, pay=pay, normalize=asked.normalize)
+        return explain(given, target=target, pay=pay, normalize=asked.normalize, **options)
     given = read_numbers(str(asked.logits), "--logits")
-    return explain(logits=given, target=target, pay=_payers(asked.pay, list(given)))
+    return explain(logits=given, target=target, pay=_payers(asked.pay, list(given)), **options)
 
 
 def _payers(given: Iterable[str], classes: Sequence[str], *, exact: bool = False) -> list[Payer]:
@@ -188,7 +203,9 @@ def _other(first: Explanation, asked: _Asked) -> Explanation:
     probs = [given[name] for name in d.classes]
     payers = [pay for rule, pay in first.payments.items() if rule not in GENERAL_RULES]
     try:
-        return explain(probs, target=d.truth, classes=d.classes, pay=payers, normalize=asked.normalize)
+        return explain(
+            probs, target=d.truth, classes=d.classes, pay=payers, normalize=asked.normalize, loss=asked.loss
+        )
     except ValueError as error:
         raise ValueError(str(error).replace("probs", "--against", 1)) from error
 
@@ -197,7 +214,7 @@ def _told(name: str, asked: _Asked) -> Story:
     from crossent.stories import story
 
     told = story(name)
-    idle = _Asked(None, None, None, None, [], None, 1.0, False, False, None, None, None, None)
+    idle = _Asked(None, None, None, None, [], None, CROSS_ENTROPY, [], 1.0, False, False, None, None, None, None)
     for option, default in vars(idle).items():
         if getattr(asked, option) != default:
             raise ValueError(f"--story {name} has its own numbers: leave --{option.replace('_', '-')} out")
@@ -247,5 +264,5 @@ def _refuse_together(options: dict[str, bool]) -> None:
 def _as_options(message: str, target: str) -> str:
     """Say in a message from the library which option the argument came from."""
     message = re.sub(r"^((?:the \w+ of |len\()?)target\b", rf"\1{target}", message)
-    message = re.sub(r"^((?:the \w+ of )?)(probs|logits|pay|story|step)\b", r"\1--\2", message)
+    message = re.sub(r"^((?:the \w+ of )?)(probs|logits|pay|story|step|loss|metric)\b", r"\1--\2", message)
     return message.replace("normalize=True", "--normalize")

@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from crossent.explanation.words import (
+    descent_lines,
     headline,
     logit_entry,
     multiples_line,
@@ -28,7 +29,25 @@ def html(explanation: Explanation) -> str:
     return (
         f'<div class="crossent-explanation">{table(explanation, headline(d))}'
         + "".join(f"<p>{escape(text)}</p>" for text in paragraphs)
+        + _descents(explanation)
         + "</div>"
+    )
+
+
+def _descents(explanation: Explanation) -> str:
+    if not explanation.metrics:
+        return ""
+    found, (first, *rest) = explanation.descents, descent_lines(explanation)
+    head = "".join(
+        f'<th scope="col">{metric} velocity<br>(vector)</th><th scope="col">q after<br>the step</th>' for metric in found
+    )
+    rows = ""
+    for c, name in enumerate(explanation.differential.classes):
+        cells = "".join(f"<td>{number(one.velocity[c])}</td><td>{number(one.probs[c])}</td>" for one in found.values())
+        rows += f'<tr><th scope="row">{escape(shown(name))}</th>{cells}</tr>'
+    return (
+        f'<table><caption>{escape(first)}</caption><thead><tr><th scope="col">class</th>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table>" + "".join(f"<p>{escape(line)}</p>" for line in rest)
     )
 
 

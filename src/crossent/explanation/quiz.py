@@ -138,7 +138,7 @@ def _between_others(d: Differential, y: int, c: int, k: int) -> Question | None:
 
 def _in_logits(d: Differential, y: int, c: int) -> Question | None:
     true, rising = _name(d, y), _name(d, c)
-    form = "q − p" if d.mass == 1 else "P·q − p"
+    form = "q·(a − ⟨q, a⟩)" if d.loss_function is not None else "q − p" if d.mass == 1 else "P·q − p"
     return _ask(
         f"The prediction is softmax of logits, and the logit of {rising} rises. Per unit, the loss changes by",
         (d.logits[c], f"{form} of {rising}: its own probability rises, and every other one pays in proportion."),
@@ -180,16 +180,22 @@ def _levelled(explanation: Explanation, y: int) -> Question | None:
     from crossent.explanation.prediction import explain
 
     d = explanation.differential
-    n_others = len(d.classes) - 1
-    level = np.full(len(d.classes), (1.0 - float(d.probs[y])) / n_others)
-    level[y] = d.probs[y]
-    if np.allclose(level, np.asarray(d.probs, dtype=float), rtol=1e-3):
+    probs = d.probs.astype(float)
+    level = np.full(probs.size, (1.0 - probs[y]) / (probs.size - 1))
+    level[y] = probs[y]
+    if np.allclose(level, probs, rtol=1e-3):
         return None
-    pair = compare(explanation, explain(level, target=d.truth, classes=d.classes, normalize=True))
+    given = {"target": d.truth.astype(float), "classes": d.classes, "normalize": True, "loss": d.loss_function}
+    pair = compare(explain(probs, **given), explain(level, **given))
     loss = pair.same_loss
+    losses = " and ".join(number(one.differential.loss) for one in (pair.first, pair.second))
     after = " and ".join(number(value) for value in pair.losses_after_step)
-    of_loss = "The loss counts the classes with truth, and only those."
-    of_learning = f"The logit gradient has q − p of every class; one unit step against it leaves losses of {after}."
+    of_loss = f"The losses are {losses}" + (
+        ": only the classes with truth count in them." if d.loss_function is None else "."
+    )
+    of_learning = f"The logit gradients differ by up to {number(pair.logit_gradient_deviation)}" + (
+        f"; one unit step against them leaves losses of {after}."
+    )
     texts = {
         (True, True): "the same loss and the same logit gradient",
         (False, False): "another loss and another logit gradient",
@@ -202,21 +208,19 @@ def _levelled(explanation: Explanation, y: int) -> Question | None:
         parts = [of_loss] * (right or same_loss != loss) + [of_learning] * (right or same_learning)
         choices.append(Choice(text, right, " ".join(parts)))
     text = (
-        f"Another prediction gives {_name(d, y)} the same probability, {number(d.probs[y])}, and each other "
+        f"Another prediction gives {_name(d, y)} the same probability, {number(level[y])}, and each other "
         f"class {number(level[1 - min(y, 1)])}. Beside this one it has"
     )
     return Question(text, tuple(choices))
 
 
 def _natural_step(d: Differential) -> Question | None:
-    n = len(d.classes)
-    if d.mass != 1 or n > _WRITTEN_CLASSES:
+    if d.mass != 1 or d.loss_function is not None or len(d.classes) > _WRITTEN_CLASSES:
         return None
-    raised = np.exp(d.log_probs - d.logits)
     places = [
         (d.truth, True, "The natural gradient is the vector q − p on the simplex: q − (q − p) = p."),
         (
-            raised / raised.sum(),
+            d.flow("logit", steps=1, step_size=1.0).probs[-1],
             False,
             "This is a step of the same numbers in logits, where q − p is a covector and softmax follows.",
         ),

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from crossent.explanation.words import (
+    descent_lines,
     headline,
     logit_entry,
     multiples_line,
@@ -96,7 +97,24 @@ def explanation_view(explanation: Explanation) -> RenderableType:
         *(Text(note) for note in notes(d)),
         Text(),
         Text(why_both_are_right(explanation)),
+        *_descent_parts(explanation),
     )
+
+
+def _descent_parts(explanation: Explanation) -> list[RenderableType]:
+    if not explanation.metrics:
+        return []
+    d = explanation.differential
+    groups = [
+        [
+            Column(f"{metric}\nvelocity\n(vector)", [number(v) for v in one.velocity]),
+            Column(f"{metric}\nq after\nthe step", [number(q) for q in one.probs]),
+        ]
+        for metric, one in explanation.descents.items()
+    ]
+    first, *rest = descent_lines(explanation)
+    marked = frozenset(np.flatnonzero(d.truth).tolist())
+    return [Text(), Text(first), Text(), ClassTable(d.classes, groups, marked), Text(), *map(Text, rest)]
 
 
 def prediction_view(explanation: Explanation) -> RenderableType:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from crossent.explanation.prediction import Explanation, dump_json
+from crossent.explanation.plain import dump_json
+from crossent.explanation.prediction import Explanation
 from crossent.explanation.words import nats, number
 
 if TYPE_CHECKING:
