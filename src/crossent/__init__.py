@@ -16,13 +16,15 @@ if TYPE_CHECKING:
     from crossent.explanation import Comparison, Explanation, compare, explain
     from crossent.loss import LossGrad, cross_entropy, cross_entropy_and_grad
     from crossent.probabilities import cross_entropy_from_probs, entropy, kl_divergence
-    from crossent.simplex import Differential, differential
+    from crossent.simplex import Certificate, Differential, Path, differential, differential_from_logits
 
 _HOMES = {
+    "Certificate": "simplex",
     "Comparison": "explanation",
     "Differential": "simplex",
     "Explanation": "explanation",
     "LossGrad": "loss",
+    "Path": "simplex",
     "SoftmaxClassifier": "estimators.softmax_classifier",
     "compare": "explanation",
     "cpu_level": "cpu",
@@ -31,16 +33,19 @@ _HOMES = {
     "cross_entropy_and_grad": "loss",
     "cross_entropy_from_probs": "probabilities",
     "differential": "simplex",
+    "differential_from_logits": "simplex",
     "entropy": "probabilities",
     "explain": "explanation",
     "kl_divergence": "probabilities",
 }
 
 __all__ = [
+    "Certificate",
     "Comparison",
     "Differential",
     "Explanation",
     "LossGrad",
+    "Path",
     "SoftmaxClassifier",
     "__version__",
     "compare",
@@ -50,6 +55,7 @@ __all__ = [
     "cross_entropy_and_grad",
     "cross_entropy_from_probs",
     "differential",
+    "differential_from_logits",
     "entropy",
     "explain",
     "kl_divergence",
