@@ -28,8 +28,11 @@ KEYS = [
     "loss",
     "derivatives",
     "multiples",
+    "certificates",
+    "velocities",
     "logit_gradient",
     "natural_gradient",
+    "descents",
 ]
 
 CASES = {
@@ -70,7 +73,15 @@ def test_json_has_the_keys_and_full_precision(case: Explanation):
     for key, values in named.items():
         assert numbers(read[key]) == values.tolist()
     assert list(read["derivatives"])[:3] == ["nobody", "everyone", "in proportion"]
-    assert list(read["multiples"]) == list(read["derivatives"])
+    assert list(read["multiples"]) == list(read["certificates"]) == list(read["derivatives"])
+    for rule, one in read["certificates"].items():
+        assert one["same"] is True
+        assert float(one["multiple"]) == pytest.approx(float(read["multiples"][rule]), rel=1e-12)
+        assert one["deviation"] <= 1e-12 * max(1, *(abs(x) for x in numbers(read["derivatives"][rule])))
+    assert list(read["velocities"]) == ["euclidean", "natural", "logit"]
+    for metric, values in read["velocities"].items():
+        assert numbers(values) == d.velocity(metric).tolist()
+    assert read["descents"] == {}
     for rule, values in read["derivatives"].items():
         assert len(values) == n
         assert float(read["multiples"][rule]) == d.multiple(case.payments[rule])

@@ -13,9 +13,10 @@ import typer
 from crossent.cli.class_numbers import FORM, read_numbers
 from crossent.errors import DataError, invalid_value
 from crossent.explanation.comparison import Comparison, compare
+from crossent.explanation.losses import CROSS_ENTROPY
 from crossent.explanation.payments import Payer
 from crossent.explanation.plain import dump_json
-from crossent.explanation.prediction import CROSS_ENTROPY, Explanation, explain
+from crossent.explanation.prediction import Explanation, explain
 from crossent.simplex_inputs import GENERAL_RULES
 
 if TYPE_CHECKING:
@@ -86,7 +87,21 @@ def command(
 ) -> None:
     """Explain one prediction: its loss, and the derivative for each rule of who pays."""
     asked = _Asked(
-        probs, logits, label, truth, pay or [], against, loss, metric or [], step, normalize, fractions, model, data, row, data_dir
+        probs,
+        logits,
+        label,
+        truth,
+        pay or [],
+        against,
+        loss,
+        metric or [],
+        step,
+        normalize,
+        fractions,
+        model,
+        data,
+        row,
+        data_dir,
     )
     _refuse_together({"--json": as_json, "--latex": as_latex})
     _refuse_together({"--quiz": quiz, "--latex": as_latex})
@@ -203,9 +218,7 @@ def _other(first: Explanation, asked: _Asked) -> Explanation:
     probs = [given[name] for name in d.classes]
     payers = [pay for rule, pay in first.payments.items() if rule not in GENERAL_RULES]
     try:
-        return explain(
-            probs, target=d.truth, classes=d.classes, pay=payers, normalize=asked.normalize, loss=asked.loss
-        )
+        return explain(probs, target=d.truth, classes=d.classes, pay=payers, normalize=asked.normalize, loss=asked.loss)
     except ValueError as error:
         raise ValueError(str(error).replace("probs", "--against", 1)) from error
 

@@ -41,7 +41,7 @@ class Comparison:
     def same_loss(self) -> bool:
         """Whether the losses agree to 1e-12 of their size."""
         one, two = self.first.differential.loss, self.second.differential.loss
-        return one == two or abs(one - two) <= _EQUAL * max(one, two)
+        return bool(one == two or abs(one - two) <= _EQUAL * max(one, two))
 
     @property
     def certificate(self) -> Certificate:
@@ -125,4 +125,3 @@ def compare(first: Explanation, second: Explanation, *, step: float = 1.0) -> Co
 
 def _after(d: Differential, step: float) -> float:
     return float(d.flow("logit", steps=1, step_size=step).losses[-1])
-

@@ -10,6 +10,8 @@ from crossent.simplex import Differential
 from crossent.simplex_inputs import Array, FloatArray
 
 METRICS = ("euclidean", "natural", "logit")
+
+
 @dataclass(frozen=True, eq=False)
 class Descent:
     """Steepest descent in one metric.

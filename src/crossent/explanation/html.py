@@ -39,7 +39,8 @@ def _descents(explanation: Explanation) -> str:
         return ""
     found, (first, *rest) = explanation.descents, descent_lines(explanation)
     head = "".join(
-        f'<th scope="col">{metric} velocity<br>(vector)</th><th scope="col">q after<br>the step</th>' for metric in found
+        f'<th scope="col">{metric} velocity<br>(vector)</th><th scope="col">q after<br>the step</th>'
+        for metric in found
     )
     rows = ""
     for c, name in enumerate(explanation.differential.classes):

@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike
 
 from crossent.errors import invalid_choice, invalid_value
 from crossent.explanation.descent import METRICS, Descent, descent
+from crossent.explanation.losses import CROSS_ENTROPY, loss_function
 from crossent.explanation.payments import Asked, Number, Shares, payments
 from crossent.explanation.plain import dump_json, plain
-from crossent.simplex import Certificate, Differential, differential, differential_from_logits
+from crossent.simplex import Certificate, Differential, PredictionLoss, differential, differential_from_logits
 from crossent.simplex_inputs import Array, Pay, Target
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from crossent.explanation.quiz import Question
 
-CROSS_ENTROPY = "cross-entropy"
 Named: TypeAlias = ArrayLike | Sequence[Number] | Shares
 
 
@@ -188,12 +188,13 @@ def explain(
     if (probs is None) == (logits is None):
         raise TypeError("explain takes one of probs and logits: " + ("neither" if probs is None else "both") + " given")
     names, values = _split(probs if logits is None else logits, classes, "probs" if logits is None else "logits")
+    function = loss_function(loss)
     if logits is None:
-        d = differential(values, target, classes=names, normalize=normalize)
+        d = differential(values, target, classes=names, normalize=normalize, loss=function)
     elif normalize:
         raise TypeError("normalize divides probs by their sum: logits need no such thing")
     else:
-        d = differential_from_logits(values, target, classes=names)
+        d = differential_from_logits(values, target, classes=names, loss=function)
     return Explanation(d, payments(d, pay), _metrics(metric), _positive(step))
 
 

@@ -185,7 +185,12 @@ def _levelled(explanation: Explanation, y: int) -> Question | None:
     level[y] = probs[y]
     if np.allclose(level, probs, rtol=1e-3):
         return None
-    given = {"target": d.truth.astype(float), "classes": d.classes, "normalize": True, "loss": d.loss_function}
+    given: dict[str, Any] = {
+        "target": d.truth.astype(float),
+        "classes": d.classes,
+        "normalize": True,
+        "loss": d.loss_function,
+    }
     pair = compare(explain(probs, **given), explain(level, **given))
     loss = pair.same_loss
     losses = " and ".join(number(one.differential.loss) for one in (pair.first, pair.second))

@@ -63,7 +63,14 @@ def probability(d: Differential, c: int, digits: int = 4) -> str:
 def logit_entry(d: Differential, c: int, digits: int = 4) -> str:
     """Return the logit gradient's entry for reading, with no false 0 below float64's range."""
     value = d.logits[c]
-    if value == 0 and d.loss_function is None and d.probs[c] == 0 and d.truth[c] == 0 and d.mass > 0 and math.isfinite(d.log_probs[c]):
+    if (
+        value == 0
+        and d.loss_function is None
+        and d.probs[c] == 0
+        and d.truth[c] == 0
+        and d.mass > 0
+        and math.isfinite(d.log_probs[c])
+    ):
         return _power(float(d.log_probs[c]) + math.log(d.mass))
     return number(value, digits)
 
@@ -140,8 +147,8 @@ def notes(d: Differential) -> list[str]:
 _VECTORS = {
     "euclidean": "−(a − mean(a)): lengths are measured in probabilities",
     "natural": "−q·(a − ⟨q, a⟩): lengths are measured by Σ v²/q (Fisher–Rao)",
-    "logit": "−J·g with J = diag(q) − qqᵀ: lengths are measured in logits, where the vector is −g, minus the covector's "
-    "own numbers, and softmax carries it to probabilities",
+    "logit": "−J·g with J = diag(q) − qqᵀ: lengths are measured in logits, where the vector is −g, minus the numbers "
+    "of the covector, and softmax carries it to probabilities",
 }
 
 
@@ -189,9 +196,9 @@ def _two_answers(d: Differential, y: int) -> str:
     if d.loss_function is not None:
         other = _other(d, y)
         return (
-            f"{begin}{ambient} for {name} and {number(d.ambient[other])} for {shown(d.classes[other])}; that move leaves "
-            f"the simplex. If {name} pays, so that {_q(d, y)} = 1 − the sum of the others, its {ambient} is taken off "
-            f"every entry, and its own is 0."
+            f"{begin}{ambient} for {name} and {number(d.ambient[other])} for {shown(d.classes[other])}; that move "
+            f"leaves the simplex. If {name} pays, so that {_q(d, y)} = 1 − the sum of the others, its {ambient} is "
+            f"taken off every entry, and its own is 0."
         )
     return (
         f"{begin}−p/q of the class that rises, {ambient} for {name}; that move leaves the simplex. If {name} "
@@ -202,7 +209,8 @@ def _two_answers(d: Differential, y: int) -> str:
 
 def _other(d: Differential, y: int) -> int:
     """The likeliest of the other classes."""
-    return next(i for i in np.argsort(-d.probs, kind="stable").tolist() if i != y)
+    order: list[int] = np.argsort(-d.probs, kind="stable").tolist()
+    return next(i for i in order if i != y)
 
 
 def _same_moves(d: Differential, y: int) -> str:
