@@ -14,7 +14,14 @@ from crossent.explanation.descent import METRICS, Descent, descent
 from crossent.explanation.losses import CROSS_ENTROPY, loss_function
 from crossent.explanation.payments import Asked, Number, Shares, payments
 from crossent.explanation.plain import dump_json, plain
-from crossent.simplex import Certificate, Differential, PredictionLoss, differential, differential_from_logits
+from crossent.simplex import (
+    Certificate,
+    Differential,
+    PredictionLoss,
+    differential,
+    differential_from_logits,
+    symbolic_loss,
+)
 from crossent.simplex_inputs import Array, Pay, Target
 
 if TYPE_CHECKING:
@@ -82,7 +89,8 @@ class Explanation:
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as plain floats and lists, every vector as long as ``"classes"``.
 
-        Fractions are strings, ``"1/2"``, that ``fractions.Fraction`` reads back.
+        Fractions are strings, ``"1/2"``, that ``fractions.Fraction`` reads back; then ``"loss_in_symbols"`` has the
+        loss as ``"log 2"``.
         """
         d = self.differential
         return {
@@ -90,6 +98,7 @@ class Explanation:
             "truth": plain(d.truth),
             "prediction": plain(d.probs),
             "loss": d.loss,
+            **({"loss_in_symbols": symbolic_loss(d)} if d.exact and d.loss_function is None else {}),
             "derivatives": {rule: plain(values) for rule, values in self.derivatives.items()},
             "multiples": {rule: plain(value) for rule, value in self.multiples.items()},
             "certificates": {

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from crossent.simplex import symbolic_loss
+
 if TYPE_CHECKING:
     from crossent.explanation.prediction import Explanation
     from crossent.simplex import Differential
@@ -121,7 +123,8 @@ def headline(d: Differential) -> str:
         more = f" and {len(there) - len(parts)} more" if len(there) > len(parts) else ""
         truth = "truth " + (", ".join(parts) + more if parts else "of mass 0")
     kind = "loss" if d.loss_function is None else f"{d.loss_function.name} loss"
-    return f"{kind} {loss_text(d, d.loss)} · {truth}"
+    symbols = f"{symbolic_loss(d)} = " if d.exact and 0 < d.loss < math.inf and d.loss_function is None else ""
+    return f"{kind} {symbols}{loss_text(d, d.loss)} · {truth}"
 
 
 def multiples_line(explanation: Explanation) -> str:

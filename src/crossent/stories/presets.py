@@ -47,7 +47,7 @@ def dog() -> Story:
                     "dog_pays_b": second.derivatives["dog"].tolist(),
                     "everyone_a": first.derivatives["everyone"].tolist(),
                     "everyone_b": second.derivatives["everyone"].tolist(),
-                    "deviation": pair.differential_deviation,
+                    "deviation": float(pair.differential_deviation),
                 },
             ),
             Fact(
