@@ -18,7 +18,7 @@ FLOORS = (
     {"targets", "family", "training"},
     {"loss", "simplex"},
     {"probabilities", "explanation", "estimators"},
-    {"data"},
+    {"data", "stories"},
     {"report"},
     {"cli"},
     {"__main__"},

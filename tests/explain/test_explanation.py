@@ -21,13 +21,26 @@ from crossent.explanation.prediction import Explanation, explain
 from crossent.explanation.words import probability
 
 DOG = {"dog": 0.5, "cat": 0.49, "bird": 0.01}
-KEYS = ["classes", "truth", "prediction", "loss", "derivatives", "logit_gradient", "natural_gradient"]
+KEYS = [
+    "classes",
+    "truth",
+    "prediction",
+    "loss",
+    "derivatives",
+    "multiples",
+    "certificates",
+    "velocities",
+    "logit_gradient",
+    "natural_gradient",
+    "descents",
+]
 
 CASES = {
     "label": explain(DOG, target="dog"),
     "payers": explain(DOG, target="dog", pay=["cat", "everyone", "dog", "cat"]),
     "soft": explain(DOG, target={"dog": 0.8, "cat": 0.2}, pay="bird"),
     "mass": explain(DOG, target=[2.0, 1.0, 0.0]),
+    "weights": explain(DOG, target="dog", pay=[{"cat": 0.5, "bird": 0.5}, [0.6, 0.2, 0.2], "cat"]),
     "no truth": explain(DOG, target=[0.0, 0.0, 0.0]),
     "boundary": explain([0.0, 0.5, 0.5], target=0),
     "confident": explain(logits={"dog": 46.0, "cat": 0.0}, target="dog"),
@@ -60,9 +73,19 @@ def test_json_has_the_keys_and_full_precision(case: Explanation):
     for key, values in named.items():
         assert numbers(read[key]) == values.tolist()
     assert list(read["derivatives"])[:3] == ["nobody", "everyone", "in proportion"]
+    assert list(read["multiples"]) == list(read["certificates"]) == list(read["derivatives"])
+    for rule, one in read["certificates"].items():
+        assert one["same"] is True
+        assert float(one["multiple"]) == pytest.approx(float(read["multiples"][rule]), rel=1e-12)
+        assert one["deviation"] <= 1e-12 * max(1, *(abs(x) for x in numbers(read["derivatives"][rule])))
+    assert list(read["velocities"]) == ["euclidean", "natural", "logit"]
+    for metric, values in read["velocities"].items():
+        assert numbers(values) == d.velocity(metric).tolist()
+    assert read["descents"] == {}
     for rule, values in read["derivatives"].items():
         assert len(values) == n
-        assert numbers(values) == d.grad(rule).tolist()
+        assert float(read["multiples"][rule]) == d.multiple(case.payments[rule])
+        assert numbers(values) == d.grad(case.payments[rule]).tolist()
         if rule in d.classes:
             assert values[d.classes.index(rule)] == 0
 
@@ -99,6 +122,36 @@ def test_text_fits_its_width_and_has_a_row_per_class(case: Explanation, width: i
         assert sum(line.split()[:1] == [name] for line in lines) >= 1
 
 
+def test_shares_are_a_column_named_by_them():
+    half = explain(DOG, target="dog", pay={"cat": 0.5, "bird": 0.5})
+    assert half.rules[3:] == ("0.5 cat + 0.5 bird",)
+    assert half.derivatives["0.5 cat + 0.5 bird"].tolist() == [-2, 0, 0], "payers without truth pay nothing"
+    several = explain(DOG, target="dog", pay=[[0.25, 0.25, 0.5], "cat", {"bird": 1.0}, [0.25, 0.25, 0.5]])
+    assert several.rules[3:] == ("0.25 dog + 0.25 cat + 0.5 bird", "cat", "bird")
+    assert several.multiples["0.25 dog + 0.25 cat + 0.5 bird"] == 0.5
+    near = explain(DOG, target="dog", pay=[{"cat": 0.5, "bird": 0.5}, {"cat": 0.5 - 1e-9, "bird": 0.5 + 1e-9}])
+    assert near.rules[3:] == ("0.5 cat + 0.5 bird", "0.5 cat + 0.5 bird (2)")
+
+
+@pytest.mark.parametrize(
+    ("pay", "error", "message"),
+    [
+        ({"cow": 1.0}, ValueError, "pay = 'cow': expected one of 'dog', 'cat', 'bird'"),
+        ({"cat": 0.5}, ValueError, "the sum of pay = 0.5: expected 1"),
+        ([0.5, 0.6, 0.1], ValueError, "the sum of pay = 1.2"),
+        ({"cat": math.nan}, ValueError, r"pay\['cat'\] = nan"),
+        ([0.5, 0.5], ValueError, r"len\(pay\) = 2: expected 3"),
+        (None, TypeError, "pay is a NoneType: expected a class, weights"),
+        (0.5, TypeError, "pay is a float: expected a class, weights"),
+    ],
+)
+def test_payers_that_make_no_sense_are_refused(pay, error, message):
+    with pytest.raises(error, match=message):
+        explain(DOG, target="dog", pay=pay)
+    with pytest.raises(ValueError, match="not the name of a class"):
+        explain([0.5, 0.25, 0.25], target=0, classes=["a", "b", "0.5 a + 0.5 b"], pay=[0.5, 0.5, 0.0])
+
+
 def test_table_is_one_block_on_a_wide_terminal_and_two_at_80_columns():
     wide, narrow = CASES["label"].to_text(120), CASES["label"].to_text(80)
     assert sum(line.startswith("bird") for line in wide.splitlines()) == 1
@@ -113,7 +166,7 @@ def test_text_says_why_both_formulas_are_right_with_this_inputs_numbers():
         "+1/q_dog = 2 for every other class",
         "0 − (-2) = 2 by the first and 2 − 0 = 2 by the second",
         "covector q − p = (-0.5, 0.49, 0.01)",
-        "everyone 0.6667 · in proportion 1 · dog pays 2",
+        "everyone pays 0.6667 · in proportion 1 · dog pays 2",
     ):
         assert part in text
 
@@ -240,7 +293,7 @@ def test_any_logits_can_be_explained_in_every_view(logits, data):
         ({"target": 0}, "neither given"),
         ({"probs": {"a": 1.0, "b": 0.0}, "classes": ["a", "b"], "target": 0}, "classes is given twice"),
         ({"logits": [0, 0], "normalize": True, "target": 0}, "normalize divides probs"),
-        ({"probs": [0.5, 0.5], "target": 0, "pay": [0.5, 0.5]}, "pay is a float: expected rules by name"),
+        ({"probs": [0.5, 0.5], "target": 0, "pay": [["a", "b"]]}, "pay cannot be read as one number per class"),
         ({"probs": "ab", "target": 0}, "probs cannot be read as one number per class"),
     ],
 )

@@ -15,21 +15,23 @@ from rich.table import Table
 from rich.text import Text
 
 from crossent.explanation.words import (
+    descent_lines,
     headline,
     logit_entry,
     multiples_line,
     nats,
     notes,
     number,
+    pays,
     probability,
     shown,
     why_both_are_right,
 )
-from crossent.simplex_inputs import GENERAL_RULES
 
 if TYPE_CHECKING:
     from crossent.explanation.comparison import Comparison
     from crossent.explanation.prediction import Explanation
+    from crossent.simplex import Differential
 
 _GAP = 3
 _WIDEST_NAME = 24
@@ -54,9 +56,10 @@ class ClassTable:
     classes: Sequence[str]
     groups: Sequence[Sequence[Column]]
     marked: frozenset[int]
+    title: str = "class"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        names = Column("class", [shown(name) for name in self.classes])
+        names = Column(self.title, [shown(name) for name in self.classes])
         free = options.max_width - min(names.width, _WIDEST_NAME)
         pending: list[Column] = []
         for group in self.groups:
@@ -84,39 +87,70 @@ class ClassTable:
 def explanation_view(explanation: Explanation) -> RenderableType:
     """Return the whole explanation for a rich console of any width."""
     d = explanation.differential
-    every = range(len(d.classes))
-    at_point = [
-        Column("truth", [number(p) for p in d.truth]),
-        Column("prediction", [probability(d, c) for c in every]),
-    ]
-    by_rule = [
-        [Column(_rule_title(rule), [number(value) for value in values])]
-        for rule, values in explanation.derivatives.items()
-    ]
-    both = [logit_entry(d, c) for c in every]
-    gradients = [
-        Column("logit gradient\n(covector in\nlogits)", both),
-        Column("natural gradient\n(vector on the\nsimplex)", both),
-    ]
     return Group(
         Text(headline(d), style="bold"),
         Text("Derivative of the loss per unit of probability as each class rises, by who pays for it:"),
         Text(),
-        ClassTable(d.classes, [at_point, *by_rule, gradients], frozenset(np.flatnonzero(d.truth).tolist())),
+        class_table(explanation),
         Text(),
         Text(multiples_line(explanation)),
         *(Text(note) for note in notes(d)),
         Text(),
         Text(why_both_are_right(explanation)),
+        *_descent_parts(explanation),
     )
 
 
-def _rule_title(rule: str) -> str:
+def _descent_parts(explanation: Explanation) -> list[RenderableType]:
+    if not explanation.metrics:
+        return []
+    d = explanation.differential
+    groups = [
+        [
+            Column(f"{metric}\nvelocity\n(vector)", [number(v) for v in one.velocity]),
+            Column(f"{metric}\nq after\nthe step", [number(q) for q in one.probs]),
+        ]
+        for metric, one in explanation.descents.items()
+    ]
+    first, *rest = descent_lines(explanation)
+    marked = frozenset(np.flatnonzero(d.truth).tolist())
+    return [Text(), Text(first), Text(), ClassTable(d.classes, groups, marked), Text(), *map(Text, rest)]
+
+
+def prediction_view(explanation: Explanation) -> RenderableType:
+    """Return the prediction and the truth, without what follows from them."""
+    d, every = explanation.differential, range(len(explanation.differential.classes))
+    table = ClassTable(d.classes, [_at_point(d, every)], frozenset(np.flatnonzero(d.truth).tolist()))
+    return Group(Text(headline(d), style="bold"), Text(), table)
+
+
+def _at_point(d: Differential, classes: Sequence[int]) -> list[Column]:
+    truth = Column("truth", [number(d.truth[c]) for c in classes])
+    return [truth, Column("prediction", [probability(d, c) for c in classes])]
+
+
+def class_table(explanation: Explanation, classes: Sequence[int] | None = None) -> ClassTable:
+    """Return the table of an explanation, of all classes or of some."""
+    d = explanation.differential
+    some = range(len(d.classes)) if classes is None else classes
+    by_rule = [
+        [Column(_rule_title(explanation, rule), [number(values[c]) for c in some])]
+        for rule, values in explanation.derivatives.items()
+    ]
+    both = [logit_entry(d, c) for c in some]
+    gradients = [
+        Column("logit gradient\n(covector in\nlogits)", both),
+        Column("natural gradient\n(vector on the\nsimplex)", both),
+    ]
+    marked = frozenset(row for row, c in enumerate(some) if d.truth[c] > 0)
+    return ClassTable([d.classes[c] for c in some], [_at_point(d, some), *by_rule, gradients], marked)
+
+
+def _rule_title(explanation: Explanation, rule: str) -> str:
     if rule == "in proportion":
         return "in propor-\ntion pay"
-    if rule in GENERAL_RULES:
-        return f"{rule}\npays"
-    return f"{shown(rule)}\npays"
+    subject, _, verb = pays(explanation, rule).rpartition(" ")
+    return "\n+ ".join(subject.split(" + ")) + f"\n{verb}"
 
 
 def plain_text(view: RenderableType, width: int) -> str:
