@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import cli_reference
 import questions
+import story_pages
 
 project = "crossent"
 author = "The crossent maintainers"
@@ -44,7 +45,14 @@ html_theme_options = {
 
 
 def setup(app: object) -> None:
-    """Write the commands' reference and the questions before the pages are read."""
-    generated = Path(__file__).parent / "_generated"
-    cli_reference.write(generated / "commands.md")
-    questions.write(generated / "questions.md")
+    """Write the parts that are made from the code before the pages are read, where they have changed."""
+    folder = Path(__file__).parent / "_generated"
+    folder.mkdir(exist_ok=True)
+    for name, page in {
+        "commands": cli_reference.page,
+        "questions": questions.page,
+        "stories": story_pages.page,
+    }.items():
+        path, text = folder / f"{name}.md", page()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")

@@ -92,11 +92,3 @@ def section(question: dict[str, Any]) -> list[str]:
 
 def place_of(thread: dict[str, str]) -> str:
     return f"[{thread['title']}]({thread['url']})" if "url" in thread else f"“{thread['title']}”"
-
-
-def write(path: Path) -> None:
-    """Write the page, unless it is there as it would be written."""
-    path.parent.mkdir(exist_ok=True)
-    text = page()
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        path.write_text(text, encoding="utf-8")
