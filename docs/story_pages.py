@@ -26,14 +26,13 @@ def section(told: Story) -> list[str]:
     return [*lines, "", "```console", f"$ crossent explain --story {told.name}", "```", ""]
 
 
-def columns(prediction: Explanation, rows: Sequence[int]) -> tuple[list[str], list[list[str]]]:
-    """Return a prediction's titles and rows: a row per class that its story shows."""
+def columns(prediction: Explanation, shown: Sequence[int]) -> tuple[list[str], list[list[str]]]:
+    """Return a prediction's titles and rows: a column per class that its story shows, a row per rule of payment."""
     d = prediction.differential
-    rules = prediction.derivatives
-    numbers = [d.truth, *rules.values(), d.logits]
-    titles = ["class", "prediction", "truth", *(pays(prediction, rule) for rule in rules), "logit gradient"]
-    cells = [[d.classes[c], probability(d, c), *(number(column[c]) for column in numbers)] for c in rows]
-    return titles, cells
+    rules = {pays(prediction, rule): grad for rule, grad in prediction.derivatives.items()}
+    numbers = {"truth": d.truth, **rules, "logit gradient": d.logits}
+    rows = [[title, *(number(values[c]) for c in shown)] for title, values in numbers.items()]
+    return ["", *(d.classes[c] for c in shown)], [["prediction", *(probability(d, c) for c in shown)], *rows]
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
