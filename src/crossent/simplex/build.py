@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from crossent.errors import invalid_type, invalid_value
+from crossent.family.protocol import PredictionLoss, value_and_logit_gradient
 from crossent.simplex import exact as fractions
 from crossent.simplex.one_form import Differential
-from crossent.simplex.prediction_loss import PredictionLoss
 from crossent.simplex.rows import column, is_exact, only, read_only, row_sum, two_diff
 from crossent.simplex_inputs import (
     SUM_TOLERANCE,
@@ -151,7 +151,12 @@ def from_probs(
         np.log(probs, out=log_probs, where=probs > 0)
         largest = np.take_along_axis(probs, top, axis=-1)
         np.put_along_axis(log_probs, top, 0.0 - np.log1p(column(rest) / largest), axis=-1)
-    return _build(classes, probs, log_probs, truth, loss, others, rest, given_sum)
+    if loss is not None:
+        with np.errstate(all="ignore"):
+            both = loss.value(probs, truth), loss.logit_gradient(log_probs, truth)
+        return _build(classes, probs, log_probs, truth, *both, given_sum=given_sum, loss=loss)
+    gradient = _logit_gradient(probs, truth, others, rest)
+    return _build(classes, probs, log_probs, truth, _cross_entropy(log_probs, truth), gradient, given_sum=given_sum)
 
 
 def from_logits(
@@ -165,7 +170,12 @@ def from_logits(
     probs = np.exp(gap) * (1.0 + lost) / (1.0 + column(odds))
     log_probs = gap - np.log1p(column(odds))
     given_sum = np.ones(logits.shape[:-1]) if logits.ndim > 1 else 1.0
-    return _build(classes, probs, log_probs, truth, loss, others, odds / (1.0 + odds), given_sum)
+    if loss is not None:
+        with np.errstate(all="ignore"):
+            both = value_and_logit_gradient(loss, logits, truth)
+        return _build(classes, probs, log_probs, truth, *both, given_sum=given_sum, loss=loss)
+    gradient = _logit_gradient(probs, truth, others, odds / (1.0 + odds))
+    return _build(classes, probs, log_probs, truth, _cross_entropy(log_probs, truth), gradient, given_sum=given_sum)
 
 
 def _odds(gap: FloatArray, lost: FloatArray, others: Array) -> Any:
@@ -184,26 +194,19 @@ def _build(
     probs: Array,
     log_probs: FloatArray,
     truth: Array,
-    loss: PredictionLoss | None,
-    others: Array,
-    rest: Any,
+    value: Any,
+    gradient: Array,
+    *,
     given_sum: Any,
+    loss: PredictionLoss | None = None,
 ) -> Differential:
-    if loss is None:
-        value = _cross_entropy(log_probs, truth)
-        gradient = _logit_gradient(probs, truth, others, rest)
-    else:
-        with np.errstate(all="ignore"):
-            value = np.asarray(loss.value(probs, truth), dtype=np.float64)
-            gradient = np.array(loss.logit_gradient(log_probs, truth), dtype=np.float64) + 0.0
-        value = value if value.ndim else float(value)
     return Differential(
         classes,
         read_only(probs),
         read_only(log_probs),
         read_only(truth),
-        loss=value,
-        logits=read_only(gradient),
+        loss=np.asarray(value, dtype=np.float64) if np.ndim(value) else float(value),
+        logits=read_only(np.array(gradient) + 0),
         given_sum=given_sum,
         loss_function=loss,
     )

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from crossent.errors import invalid_value
+from crossent.family.protocol import PredictionLoss
 from crossent.simplex import certificate, descent, metrics, second_order
 from crossent.simplex.pairing import ROUNDING, pair
-from crossent.simplex.prediction_loss import PredictionLoss
 from crossent.simplex.rows import column, infinite, is_exact, only, read_only, row_sum, zeros_like
 from crossent.simplex_inputs import Array, Pay, class_index, payment_weights, per_class, refuse, row_name
 
