@@ -32,6 +32,9 @@ WARMUP_SHARE = 0.05
 # An early stop brings the step down to 0 over this share of the epochs that led to the best one.
 COOLDOWN_SHARE = 0.2
 MAX_RETRIES = 20
+# A network that diverges in this share of the epochs begins anew: it may have lost units to the long steps for good.
+EARLY_SHARE = 0.2
+MANY_IDLE = 0.5
 # The best and the last epoch are compared on groups of validation rows.
 GROUPS = 50
 
@@ -121,9 +124,10 @@ class Run:
         self.validation = None if validation is None else native_rows(validation, blocks.center)
         self.n_validation = 0 if validation is None else len(validation.x)
         problem = blocks.probe
-        self.order = problem.kept[rng.permutation(len(problem.kept))]
         self.theta = problem.initial_parameters(rng) if theta is None else theta.copy()
+        self.order = problem.kept[rng.permutation(len(problem.kept))]
         self.epoch_start = self.good = self.theta.copy()
+        self.initial: Array | None = None
         n_steps = blocks.n_batches * options.max_epochs
         average = None if options.average == 0 else int((1 - options.average) * n_steps)
         self.optimizer = Optimizer(
@@ -154,13 +158,15 @@ class Run:
         if self._cold and len(problem.layer_sizes) > 2:
             # The first layer starts as if the features had a mean square of 1.
             layers(self.theta, problem.layer_sizes)[0][0][...] /= np.sqrt(scale.mean_square)
-            self.epoch_start = self.good = self.theta.copy()
+            self.epoch_start = self.good = self.initial = self.theta.copy()
         self.optimizer.rate_scale = rate_scale(problem, scale, options.optimizer)
         self.optimizer.start(self.theta)
         self.constant_loss = problem.constant_loss()
         first_loss = problem.loss(self.theta, self.order[:PROBE_ROWS])
-        # The margin is for data whose constant prediction is all but certain.
-        self.loss_limit = 2 * max(first_loss, self.constant_loss) + 0.1
+        # The margin is for data whose constant prediction is all but certain. A network that was a little worse than
+        # that has lost units for good; a linear model loses nothing.
+        times = 2.0 if self.initial is None else 1.1
+        self.loss_limit = times * max(first_loss, self.constant_loss) + 0.1
         if self.store is not None and (stored := self.store.load()) is not None:
             restore(self, stored)
         elif options.learning_rate is None:
@@ -213,6 +219,8 @@ class Run:
                 if attempt > 1:
                     # The start itself may be bad: what a step did shows in the loss of the next batch only.
                     start = self.good
+                if self.initial is not None and self._is_early():
+                    start = self.initial
                 self.theta[...] = start
                 self.optimizer.steps, self.optimizer.averaged = steps, averaged
                 self.optimizer.average = _copy(average)
@@ -239,7 +247,13 @@ class Run:
         limit = self.loss_limit * (1 if self.blocks.n_blocks == 1 else 10)
         if not (loss / len(order) <= limit and np.isfinite(self.theta).all()):
             raise _Diverged
+        # A step that was too long just now may still be: long enough to lose units, not so long that the loss shows it.
+        if self._is_early() and self.result.n_halvings and problem.idle_share(self.theta, order[:PROBE_ROWS]) > MANY_IDLE:
+            raise _Diverged
         return loss
+
+    def _is_early(self) -> bool:
+        return self.initial is not None and self.epoch <= max(1, EARLY_SHARE * self.options.max_epochs)
 
     def _end_epoch(self, loss: float) -> None:
         result, epoch = self.result, self.epoch

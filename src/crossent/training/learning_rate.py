@@ -98,8 +98,8 @@ def choose_learning_rate(
     Batches of B of the n rows add noise: one may hold rows of much weight or length. With the noise t of ``Scale``,
     momentum carrying it on, the step is at most ``(1 - momentum) (2 B / t) (n - 1) / (n - B) / lambda_max``.
 
-    Schedule-free descent takes what momentum makes of this in the long run, ``1 / (1 - momentum)`` times as much. Adam's
-    step is 0.005 over the features' root mean square.
+    Schedule-free descent takes what momentum makes of this in the long run, ``1 / (1 - momentum)`` times as much.
+    Adam's step is 0.005 over the features' root mean square.
 
     With hidden layers the search begins at a step too long for most data; it is halved for as long as 32 steps with
     the halved one end at a training log-loss clearly lower.

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crossent.training.examples import Examples
-from crossent.training.network import Array, initial_parameters, native_network, native_rows
+from crossent.training.network import Array, initial_parameters, layers, native_network, native_rows
 
 Indices = npt.NDArray[np.int64]
 # Rows evaluated at a time where batches are smaller.
@@ -144,6 +144,15 @@ class Problem:
         """Return a few rows minus the center, in float64."""
         x = self.examples.x[rows].astype(np.float64)
         return x if self.center is None else x - self.center
+
+    def idle_share(self, theta: Array, rows: Indices) -> float:
+        """Return the greatest share, over the hidden layers, of units that are 0 on all of a few rows."""
+        weights, biases = layers(theta, self.layer_sizes)
+        out, share = self.centred(rows).astype(theta.dtype), 0.0
+        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+            out = np.maximum(out @ weight + bias, 0)
+            share = max(share, float((out == 0).all(axis=0).mean()))
+        return share
 
     def constant_loss(self) -> float:
         """Return the mean log-loss of predicting the classes' shares for every row, in nats."""
