@@ -188,7 +188,8 @@ class Run:
                 self.result.stop_reason = self.cooldown_reason
         except _Stop as stop:
             self.result.stop_reason = stop.reason
-        except KeyboardInterrupt:
+        except BaseException:
+            # Ctrl-C, or an error in a callback: nothing of the work is lost.
             if self.store is not None:
                 self.store.flush()
             raise
@@ -248,7 +249,11 @@ class Run:
         if not (loss / len(order) <= limit and np.isfinite(self.theta).all()):
             raise _Diverged
         # A step that was too long just now may still be: long enough to lose units, not so long that the loss shows it.
-        if self._is_early() and self.result.n_halvings and problem.idle_share(self.theta, order[:PROBE_ROWS]) > MANY_IDLE:
+        if (
+            self._is_early()
+            and self.result.n_halvings
+            and problem.idle_share(self.theta, order[:PROBE_ROWS]) > MANY_IDLE
+        ):
             raise _Diverged
         return loss
 
