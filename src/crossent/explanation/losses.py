@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crossent.errors import invalid_choice
+from crossent.errors import invalid_choice, invalid_type
 from crossent.simplex import PredictionLoss
 
 CROSS_ENTROPY = "cross-entropy"
@@ -13,5 +13,7 @@ def loss_function(loss: str | PredictionLoss | None) -> PredictionLoss | None:
     if loss is None or loss == CROSS_ENTROPY:
         return None
     if not isinstance(loss, str):
+        if not hasattr(loss, "ambient"):
+            raise invalid_type("loss", loss, "the name of a loss, or one with the methods of PredictionLoss")
         return loss
     raise invalid_choice("loss", loss, [CROSS_ENTROPY])
