@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from crossent.errors import invalid_value
+from crossent.family.protocol import PredictionLoss
 from crossent.simplex import certificate, descent, metrics, second_order
 from crossent.simplex.pairing import ROUNDING, pair
-from crossent.simplex.prediction_loss import PredictionLoss
 from crossent.simplex.rows import column, infinite, is_exact, only, read_only, row_sum, zeros_like
-from crossent.simplex_inputs import Array, Pay, class_index, payment_weights, per_class, refuse, row_name
+from crossent.simplex_inputs import Array, Pay, class_index, payment_weights, per_class, refuse, row_name, wrong_sum
 
 # The probability that stands for one that is exactly 0 where a product of 0 and inf has a limit.
 _ALMOST_ZERO = 1e-100
@@ -245,9 +244,8 @@ class Differential:
         total, size = np.asarray(row_sum(direction)), np.asarray(row_sum(abs(direction)))
         off = np.asarray(abs(total) > (0 if self.exact else ROUNDING) * size, dtype=bool)
         for row in np.argwhere(off):
-            lost = total[tuple(row)] if self.exact else float(total[tuple(row)])
             want = "0: a direction along the simplex keeps Σq = 1"
-            raise invalid_value(f"the sum of {row_name('v', row)}", lost, want)
+            raise wrong_sum(row_name("v", row), total[tuple(row)], want)
         return pair(self, direction)
 
     def transfer(self, src: int | str, dst: int | str) -> Any:
