@@ -21,6 +21,7 @@ _SHOWN = 6
 _ROWS_PER_TABLE = 30
 _CHARACTERS_PER_TABLE = 56
 
+_GREEK = ("alpha", "beta", "gamma", "delta", "epsilon", "lambda", "tau")
 _SPECIAL = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -45,6 +46,7 @@ _SPECIAL = {
     "ł": r"\l{}",
     "Ł": r"\L{}",
     **{c: "\\" + c for c in "#$%&_"},
+    **{c: rf"\ensuremath{{\{name}}}" for c, name in zip("αβγδελτ", _GREEK, strict=True)},
 }
 _ACCENTS = {
     "\u0300": "`",
