@@ -15,10 +15,10 @@ from crossent.explanation.descent import METRICS, Descent, descent
 from crossent.explanation.losses import CROSS_ENTROPY, loss_function
 from crossent.explanation.payments import Asked, Number, Shares, payments
 from crossent.explanation.plain import dump_json, plain
+from crossent.family import PredictionLoss
 from crossent.simplex import (
     Certificate,
     Differential,
-    PredictionLoss,
     differential,
     differential_from_logits,
     symbolic_loss,
