@@ -13,7 +13,7 @@ import typer
 from crossent.cli.class_numbers import FORM, read_numbers
 from crossent.errors import DataError, invalid_value
 from crossent.explanation.comparison import Comparison, compare
-from crossent.explanation.losses import CROSS_ENTROPY
+from crossent.explanation.losses import CROSS_ENTROPY, LOSS_NAMES
 from crossent.explanation.payments import Payer
 from crossent.explanation.plain import dump_json
 from crossent.explanation.prediction import Explanation, explain
@@ -60,7 +60,9 @@ def command(
         str | None,
         typer.Option(help="Another prediction (probabilities) of the same classes to compare with."),
     ] = None,
-    loss: Annotated[str, typer.Option(help="Another loss of the family, such as brier.")] = CROSS_ENTROPY,
+    loss: Annotated[
+        str, typer.Option(help=f"The loss: {', '.join(LOSS_NAMES)}; parameters follow a colon, focal:gamma=3.")
+    ] = CROSS_ENTROPY,
     metric: Annotated[
         list[str] | None,
         typer.Option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crossent.explanation.words import logit_entry, number, pays, probability, shown
+from crossent.explanation.words import logit_entry, multiple, number, pays, probability, shown
 from crossent.simplex_inputs import GENERAL_RULES, FloatArray
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ _SHOWN = 6
 _ROWS_PER_TABLE = 30
 _CHARACTERS_PER_TABLE = 56
 
+_GREEK = ("alpha", "beta", "gamma", "delta", "epsilon", "lambda", "tau")
 _SPECIAL = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -45,6 +46,7 @@ _SPECIAL = {
     "ł": r"\l{}",
     "Ł": r"\L{}",
     **{c: "\\" + c for c in "#$%&_"},
+    **{c: rf"\ensuremath{{\{name}}}" for c, name in zip("αβγδελτ", _GREEK, strict=True)},
 }
 _ACCENTS = {
     "\u0300": "`",
@@ -131,7 +133,8 @@ def _align(lines: Sequence[str]) -> str:
 
 
 def _fraction(d: Differential, c: int) -> str:
-    return rf"\frac{{{latex_number(d.truth[c])}}}{{{latex_number(probability(d, c, _DIGITS))}}}"
+    top, bottom = latex_number(d.truth[c]), latex_number(probability(d, c, _DIGITS))
+    return rf"{top}\big/{bottom}" if d.exact else rf"\frac{{{top}}}{{{bottom}}}"
 
 
 def _factor(d: Differential, c: int) -> str:
@@ -230,7 +233,7 @@ def _weights_step(explanation: Explanation, rule: str, weights: FloatArray) -> s
         + ("" if d.ambient[r] >= 0 else ")")
         for r in listed
     ] + [r"\dots"] * (len(listed) < len(payers))
-    pairing = rf"\langle w, a\rangle &= {' + '.join(terms)} = {latex_number(0.0 - d.multiple(weights))}"
+    pairing = rf"\langle w, a\rangle &= {' + '.join(terms)} = {latex_number(0 - explanation.multiples[rule])}"
     values, used = explanation.derivatives[rule], _truth_first(d)
     lines = [rf"{_sub('a', d.classes[c])} - \langle w, a\rangle &= {latex_number(values[c])}" for c in used]
     return (
@@ -244,8 +247,9 @@ def _weights_step(explanation: Explanation, rule: str, weights: FloatArray) -> s
 def _general_step(explanation: Explanation) -> str:
     d = explanation.differential
     lines = []
-    for rule, multiple in explanation.multiples.items():
-        lines.append(rf"\text{{{latex_text(pays(explanation, rule))}:}}\quad \lambda &= {latex_number(multiple)}")
+    for rule in explanation.rules:
+        size = latex_number(multiple(explanation, rule))
+        lines.append(rf"\text{{{latex_text(pays(explanation, rule))}:}}\quad \lambda &= {size}")
     return (
         r"\textbf{Any rule of payment} $w$ with $\sum_c w_c = 1$ moves along $e_c - w$ and gives "
         r"$a_c - \langle w, a\rangle$, which is $a_c + \lambda$ with the same "
@@ -360,7 +364,7 @@ def _packed(columns: Sequence[tuple[str, list[str]]]) -> Iterator[list[tuple[str
 def _table(d: Differential, columns: Sequence[tuple[str, list[str]]], rows: range) -> str:
     lines = [" & ".join(["class", *(title for title, _ in columns)]) + r" \\ \hline\rule{0pt}{2.6ex}%"]
     for c in rows:
-        cells = [f"${latex_number(values[c])}$" for _, values in columns]
+        cells = [f"${values[c] if '/' in values[c] else latex_number(values[c])}$" for _, values in columns]
         lines.append(" & ".join([latex_text(d.classes[c]), *cells]) + r" \\")
     body = "\n".join(lines)
     return f"\\medskip\\noindent\n\\begin{{tabular}}{{l{'r' * len(columns)}}}\n{body}\n\\end{{tabular}}"

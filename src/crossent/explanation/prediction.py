@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from numpy.typing import ArrayLike
@@ -14,10 +15,10 @@ from crossent.explanation.descent import METRICS, Descent, descent
 from crossent.explanation.losses import CROSS_ENTROPY, loss_function
 from crossent.explanation.payments import Asked, Number, Shares, payments
 from crossent.explanation.plain import dump_json, plain
+from crossent.family import PredictionLoss
 from crossent.simplex import (
     Certificate,
     Differential,
-    PredictionLoss,
     differential,
     differential_from_logits,
     symbolic_loss,
@@ -65,7 +66,7 @@ class Explanation:
         return {rule: self.differential.grad(pay) for rule, pay in self.payments.items()}
 
     @property
-    def multiples(self) -> dict[str, float]:
+    def multiples(self) -> dict[str, float | Fraction]:
         """λ by rule, in: derivatives[rule] = derivatives["nobody"] + λ·(1, …, 1)."""
         return {rule: self.differential.multiple(pay) for rule, pay in self.payments.items()}
 
@@ -204,6 +205,11 @@ def explain(
         raise TypeError("normalize divides probs by their sum: logits need no such thing")
     else:
         d = differential_from_logits(values, target, classes=names, loss=function)
+    if d.shape:
+        argument = "probs" if logits is None else "logits"
+        raise invalid_value(f"{argument}.shape", d.probs.shape, "one prediction: one number per class, (C,)")
+    if d.exact and function is not None:
+        raise invalid_value("loss", function.name, f"{CROSS_ENTROPY!r}, as probs are fractions")
     return Explanation(d, payments(d, pay), _metrics(metric), _positive(step))
 
 

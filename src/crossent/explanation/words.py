@@ -127,11 +127,21 @@ def headline(d: Differential) -> str:
     return f"{kind} {symbols}{loss_text(d, d.loss)} · {truth}"
 
 
+def multiple(explanation: Explanation, rule: str) -> float | Fraction:
+    """Return λ of a rule, 0 where it is rounding.
+
+    The cross-entropy's entries are of one sign; in other losses a sum of both signs may leave rounding for 0.
+    """
+    d, value = explanation.differential, explanation.multiples[rule]
+    noise = 4 * float(np.finfo(np.float64).eps) * float(abs(d.ambient).max())
+    return 0.0 if d.loss_function is not None and abs(float(value)) < noise else value
+
+
 def multiples_line(explanation: Explanation) -> str:
     """Return by which multiple of (1,…,1) each column differs from the ambient one."""
     parts = [
-        f"{pays(explanation, rule)} {number(value)}"
-        for rule, value in explanation.multiples.items()
+        f"{pays(explanation, rule)} {number(multiple(explanation, rule))}"
+        for rule in explanation.rules
         if rule != "nobody"
     ]
     return "Column minus the column “nobody”, as a multiple of (1,…,1): " + " · ".join(parts) + "."

@@ -223,7 +223,7 @@ def soft() -> Story:
 
 
 def _adds(explanation: Explanation) -> dict[str, float]:
-    return {f"{name}_adds": explanation.multiples[name] for name in _CLASSES}
+    return {f"{name}_adds": float(explanation.multiples[name]) for name in _CLASSES}
 
 
 def optimum() -> Story:
