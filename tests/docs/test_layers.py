@@ -15,8 +15,8 @@ ROOT = Path(crossent.__file__).parent
 FLOORS = (
     {"errors", "_native", "reference"},
     {"arrays", "cpu", "simplex_inputs"},
-    {"targets", "simplex", "training"},
-    {"loss"},
+    {"targets", "family", "training"},
+    {"loss", "simplex"},
     {"probabilities", "explanation", "estimators"},
     {"data", "stories"},
     {"report"},
