@@ -19,7 +19,7 @@ FLOORS = (
     {"loss", "simplex"},
     {"probabilities", "explanation", "estimators"},
     {"data", "stories"},
-    {"report"},
+    {"report", "explorer"},
     {"cli"},
     {"__main__"},
 )
