@@ -9,9 +9,11 @@ import numpy as np
 import yaml
 
 import crossent
+from crossent import family
 
 THREADS = Path(__file__).parents[1] / "tests" / "explain" / "threads.yaml"
-NAMES = {name: getattr(crossent, name) for name in crossent.__all__ if not name.startswith("_")} | {"np": np}
+NAMES = {name: getattr(crossent, name) for name in crossent.__all__ if not name.startswith("_")}
+NAMES |= {"family": family, "np": np}
 DIGITS = 6
 
 
@@ -30,7 +32,7 @@ def load(path: Path = THREADS) -> list[dict[str, Any]]:
 
 
 def evaluate(expression: str, names: dict[str, Any]) -> Any:
-    """Evaluate over crossent's public functions, np and the given names, and nothing else."""
+    """Evaluate over crossent's public functions, family, np and the given names, and nothing else."""
     builtins = {"abs": abs, "range": range}
     return eval(expression, {"__builtins__": builtins, **NAMES, **names})
 
