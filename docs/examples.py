@@ -48,7 +48,13 @@ def run(text: str, name: str, line: int, namespace: dict[str, Any]) -> int:
 
 
 def fill_page(app: Any, name: str, content: list[str]) -> None:
-    content[0] = filled(content[0], str(Path(app.srcdir, name).with_suffix(".md")))
+    """Fill a page that Sphinx has read."""
+    from sphinx.errors import SphinxError
+
+    try:
+        content[0] = filled(content[0], str(Path(app.srcdir, name).with_suffix(".md")))
+    except WrongExample as error:
+        raise SphinxError(str(error)) from None
 
 
 def setup(app: Any) -> dict[str, bool]:
