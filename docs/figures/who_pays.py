@@ -97,8 +97,8 @@ def slope(value: float) -> str:
     return f"+{number}" if value > 0 else number
 
 
+@mpl.rc_context({"svg.hashsalt": "crossent", "font.size": 10.5})
 def main() -> None:
-    mpl.rcParams.update({"svg.hashsalt": "crossent", "font.size": 10.5})
     d = crossent.differential(Q, "dog", classes=CLASSES)
     slopes = {name: float(d.grad(name)[CAT]) for name in ("nobody", *PAYERS)}
     figure = Figure(figsize=(9.6, 4.5), layout="constrained", facecolor="white")
