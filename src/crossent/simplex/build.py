@@ -30,6 +30,7 @@ from crossent.simplex_inputs import (
     truth_masses,
     wrong_sum,
 )
+from crossent.targets import real
 
 
 def differential(
@@ -271,10 +272,7 @@ def _truth(
 
 
 def _smoothing(value: float | Fraction, exact: bool) -> Any:
-    if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
-        raise invalid_type("label_smoothing", value, "a number in [0, 1]")
-    if not 0 <= value <= 1:
+    smoothing = real("label_smoothing", value)
+    if not 0 <= smoothing <= 1:
         raise invalid_value("label_smoothing", value, "a number in [0, 1]")
-    if exact and value:
-        return fraction(value, "label_smoothing")
-    return float(value)
+    return fraction(value, "label_smoothing") if exact and value else smoothing
