@@ -87,7 +87,18 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help='Print JSON; infinities are "inf", "-inf".')] = False,
     as_latex: Annotated[bool, typer.Option("--latex", help="Print the derivation for LaTeX (amsmath).")] = False,
 ) -> None:
-    """Explain one prediction: its loss, and the derivative for each rule of who pays."""
+    """Explain one prediction: its loss, and the derivative for each rule of who pays.
+
+    Examples:
+
+        crossent explain --probs dog=0.5,cat=0.49,bird=0.01 --label dog --pay cat=0.5,bird=0.5
+
+        crossent explain --probs dog=1/2,cat=1/3,bird=1/6 --label dog --fractions --metric natural
+
+        crossent explain --story dog
+
+        crossent explain --story deck --quiz
+    """
     asked = _Asked(
         probs,
         logits,
