@@ -35,7 +35,8 @@ def test_an_option_that_does_not_exist_is_noticed():
         GROUP.commands["explain"].make_context("explain", ["--tale", "dog"])
 
 
-ALONE = [line for line in COMMANDS if line.startswith("explain") and "--model" not in line]
+# A command in a sentence may leave out what it is about.
+ALONE = [line for line in COMMANDS if re.match(r"explain .*--(probs|logits|story)\b", line)]
 
 
 @pytest.mark.parametrize("line", ALONE)
