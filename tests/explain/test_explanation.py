@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from crossent.explanation.comparison import compare
 from crossent.explanation.latex import latex_text
 from crossent.explanation.prediction import Explanation, explain
 from crossent.explanation.words import probability
@@ -396,3 +397,18 @@ def test_wrong_calls_are_refused(options, message):
 def test_wrong_values_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         explain(**options)
+
+
+def test_ten_thousand_classes_are_shown_by_the_hundred_that_matter():
+    q = np.random.default_rng(0).dirichlet(np.ones(10_000))
+    least = int(np.argmin(q))
+    case = explain(q, target=least, pay=[least, 5], metric="natural")
+    text = case.to_text(120)
+    assert text.count("… and 9900 more classes; the JSON has them all.") == 1
+    rows = {line.split()[0] for line in text.splitlines() if re.match(r"\d+ ", line)}
+    assert len(rows) == 100
+    assert {str(least), "5", str(int(np.argmax(q)))} <= rows
+    assert case._repr_html_().count("<tr>") == 2 + 100 + 1 + 100
+    assert len(case.to_latex()) < 100_000
+    assert len(json.loads(case.to_json())["prediction"]) == 10_000
+    assert compare(case, case).to_text(120).count("… and 9900 more classes") == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from crossent.simplex import Differential
 
 _SHOWN_CLASSES = 4
+_MOST_ROWS = 100
 
 
 def number(value: float | Fraction, digits: int = 4) -> str:
@@ -145,6 +147,28 @@ def multiples_line(explanation: Explanation) -> str:
         if rule != "nobody"
     ]
     return "Column minus the column “nobody”, as a multiple of (1,…,1): " + " · ".join(parts) + "."
+
+
+def classes_shown(*explanations: Explanation) -> list[int]:
+    """Return the classes that tables show: all of a hundred, else those with truth, the payers and the likeliest."""
+    n_classes = len(explanations[0].differential.classes)
+    if n_classes <= _MOST_ROWS:
+        return list(range(n_classes))
+    kept: dict[int, None] = {}
+    for one in explanations:
+        d = one.differential
+        payers = [pay for pay in one.payments.values() if isinstance(pay, int)]
+        with_truth = np.argsort(-d.truth, kind="stable")[: np.count_nonzero(d.truth)]
+        likeliest = np.argsort(-d.probs, kind="stable")
+        for some in (payers, with_truth[: _MOST_ROWS // 2].tolist(), likeliest[:_MOST_ROWS].tolist()):
+            kept.update(dict.fromkeys(some))
+    return sorted(list(kept)[:_MOST_ROWS])
+
+
+def left_out(d: Differential, shown_classes: Sequence[int]) -> list[str]:
+    """Return the line that says how many classes a table leaves out, if it does."""
+    left = len(d.classes) - len(shown_classes)
+    return [f"… and {left} more classes; the JSON has them all."] if left else []
 
 
 def notes(d: Differential) -> list[str]:
