@@ -253,6 +253,8 @@ def test_names_may_hold_equals_signs_spaces_commas_and_any_script(tmp_path):
         (["--probs", "a=1/2,b=1/3", "--label", "a", "--fractions"], "the sum of --probs = 5/6: expected exactly 1"),
         (["--story", "cow"], "--story = 'cow': expected one of 'dog', 'deck'"),
         (["--story", "dog", "--label", "dog"], "--story dog has its own numbers: leave --label out"),
+        (["--story", "list", "--label", "dog"], "--story list has its own numbers: leave --label out"),
+        (["--story", "list", "--quiz"], "--story list and --quiz exclude each other"),
         (["--story", "dog", "--fractions"], "leave --fractions out"),
         (["--logits", "a=1,b=2", "--label", "a", "--fractions"], "--fractions goes with --probs"),
         (["--probs", "a=1/0,b=1", "--label", "a"], "--probs: a = '1/0': expected a number"),

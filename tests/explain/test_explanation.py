@@ -372,6 +372,8 @@ def test_any_logits_can_be_explained_in_every_view(logits, data):
         ({"logits": [0, 0], "normalize": True, "target": 0}, "normalize divides probs"),
         ({"probs": [0.5, 0.5], "target": 0, "pay": [["a", "b"]]}, "pay cannot be read as one number per class"),
         ({"probs": [0.5, 0.5], "target": 0, "loss": 3}, "loss is a int: expected the name of a loss"),
+        ({"probs": [0.5, 0.5], "target": 0, "metric": 3}, "metric is a int: expected a metric by name"),
+        ({"probs": [0.5, 0.5], "target": 0, "step": "1"}, "step is a str: expected a positive, finite number"),
         ({"probs": "ab", "target": 0}, "probs cannot be read as one number per class"),
     ],
 )

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from crossent.errors import invalid_value
+from crossent.explanation.losses import CROSS_ENTROPY
 from crossent.explanation.plain import dump_json, plain
 from crossent.explanation.prediction import Explanation
 from crossent.simplex import Certificate, Differential
@@ -107,7 +108,7 @@ def compare(first: Explanation, second: Explanation, *, step: float = 1.0) -> Co
     Raises
     ------
     ValueError
-        The classes differ, or the step is not a positive, finite number.
+        The classes or the losses differ, or the step is not a positive, finite number.
 
     Examples
     --------
@@ -121,9 +122,16 @@ def compare(first: Explanation, second: Explanation, *, step: float = 1.0) -> Co
     ours, theirs = first.differential.classes, second.differential.classes
     if ours != theirs:
         raise invalid_value("the classes of second", list(theirs), f"those of first, {list(ours)!r}")
+    one, two = (_loss_name(explained.differential) for explained in (first, second))
+    if one != two:
+        raise invalid_value("the loss of second", two, f"that of first, {one!r}")
     if not 0 < step < math.inf:
         raise invalid_value("step", step, "a positive, finite number")
     return Comparison(first, second, step)
+
+
+def _loss_name(d: Differential) -> str:
+    return CROSS_ENTROPY if d.loss_function is None else d.loss_function.name
 
 
 def _after(d: Differential, step: float) -> float:

@@ -50,7 +50,8 @@ def _descents(explanation: Explanation) -> str:
         cells = "".join(f"<td>{number(one.velocity[c])}</td><td>{number(one.probs[c])}</td>" for one in found.values())
         rows += f'<tr><th scope="row">{escape(shown(name))}</th>{cells}</tr>'
     return (
-        f'<table><caption>{escape(first)}</caption><thead><tr><th scope="col">class</th>{head}</tr></thead>'
+        f"<p>{escape(first)}</p><table><caption>Steepest descent, by metric</caption>"
+        f'<thead><tr><th scope="col">class</th>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table>" + "".join(f"<p>{escape(line)}</p>" for line in rest)
     )
 
