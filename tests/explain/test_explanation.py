@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from crossent.explanation.comparison import compare
 from crossent.explanation.latex import latex_text
 from crossent.explanation.prediction import Explanation, explain
 from crossent.explanation.words import probability
@@ -371,6 +372,9 @@ def test_any_logits_can_be_explained_in_every_view(logits, data):
         ({"logits": [0, 0], "normalize": True, "target": 0}, "normalize divides probs"),
         ({"probs": [0.5, 0.5], "target": 0, "pay": [["a", "b"]]}, "pay cannot be read as one number per class"),
         ({"probs": [0.5, 0.5], "target": 0, "loss": 3}, "loss is a int: expected the name of a loss"),
+        ({"probs": [0.5, 0.5], "target": 0, "metric": 3}, "metric is a int: expected a metric by name"),
+        ({"probs": [0.5, 0.5], "target": 0, "step": "1"}, "step is a str: expected a positive, finite number"),
+        ({"probs": [Fraction(1, 2)] * 2, "target": 0, "loss": "brier"}, "Brier is not computed in fractions"),
         ({"probs": "ab", "target": 0}, "probs cannot be read as one number per class"),
     ],
 )
@@ -388,7 +392,6 @@ def test_wrong_calls_are_refused(options, message):
         ({"probs": [0.5, 0.5], "target": 0, "step": 0}, "step = 0: expected a positive, finite number"),
         ({"probs": [0.5, 0.5], "target": 0, "step": math.nan}, "step = nan"),
         ({"probs": [0.5, 0.5], "target": 0, "loss": "hinge"}, "loss = 'hinge': expected one of 'cross-entropy'"),
-        ({"probs": [Fraction(1, 2)] * 2, "target": 0, "loss": Brier()}, "loss = 'Brier': expected 'cross-entropy'"),
         ({"probs": [Fraction(1, 2), Fraction(1, 3)], "target": 0}, "the sum of probs = 5/6: expected exactly 1"),
         ({"probs": [0.5, 0.5], "classes": ["nobody", "b"], "target": 0}, "a name that is not a rule of payment"),
     ],
@@ -396,3 +399,18 @@ def test_wrong_calls_are_refused(options, message):
 def test_wrong_values_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         explain(**options)
+
+
+def test_ten_thousand_classes_are_shown_by_the_hundred_that_matter():
+    q = np.random.default_rng(0).dirichlet(np.ones(10_000))
+    least = int(np.argmin(q))
+    case = explain(q, target=least, pay=[least, 5], metric="natural")
+    text = case.to_text(120)
+    assert text.count("… and 9900 more classes; the JSON has them all.") == 1
+    rows = {line.split()[0] for line in text.splitlines() if re.match(r"\d+ ", line)}
+    assert len(rows) == 100
+    assert {str(least), "5", str(int(np.argmax(q)))} <= rows
+    assert case._repr_html_().count("<tr>") == 2 + 100 + 1 + 100
+    assert len(case.to_latex()) < 100_000
+    assert len(json.loads(case.to_json())["prediction"]) == 10_000
+    assert compare(case, case).to_text(120).count("… and 9900 more classes") == 1

@@ -120,11 +120,14 @@ def command(
     _refuse_together({"--quiz": quiz, "--latex": as_latex})
     if against is not None and (as_latex or quiz):
         raise ValueError(f"{'--latex' if as_latex else '--quiz'} takes one prediction: leave --against out")
+    if story is not None:
+        _refuse_own_numbers(story, asked)
     if story == "list":
+        _refuse_together({"--story list": True, "--quiz": quiz, "--latex": as_latex})
         _list_stories(as_json)
         return
     try:
-        shown = _compared(asked) if story is None else _told(story, asked)
+        shown = _compared(asked) if story is None else _told(story)
     except (ValueError, TypeError) as error:
         raise ValueError(_as_options(str(error), "--label" if truth is None else "--truth")) from error
     if quiz:
@@ -236,15 +239,17 @@ def _other(first: Explanation, asked: _Asked) -> Explanation:
         raise ValueError(str(error).replace("probs", "--against", 1)) from error
 
 
-def _told(name: str, asked: _Asked) -> Story:
+def _told(name: str) -> Story:
     from crossent.stories import story
 
-    told = story(name)
+    return story(name)
+
+
+def _refuse_own_numbers(story: str, asked: _Asked) -> None:
     idle = _Asked(None, None, None, None, [], None, CROSS_ENTROPY, [], 1.0, False, False, None, None, None, None)
     for option, default in vars(idle).items():
         if getattr(asked, option) != default:
-            raise ValueError(f"--story {name} has its own numbers: leave --{option.replace('_', '-')} out")
-    return told
+            raise ValueError(f"--story {story} has its own numbers: leave --{option.replace('_', '-')} out")
 
 
 def _list_stories(as_json: bool) -> None:

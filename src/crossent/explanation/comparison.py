@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from crossent.errors import invalid_value
+from crossent.explanation.losses import CROSS_ENTROPY
 from crossent.explanation.plain import dump_json, plain
 from crossent.explanation.prediction import Explanation
 from crossent.simplex import Certificate, Differential
@@ -64,8 +65,9 @@ class Comparison:
     def logit_gradient_deviation(self) -> float | Fraction:
         """The largest difference between entries of the two logit gradients."""
         one, two = self.first.differential.logits, self.second.differential.logits
-        deviation: float | Fraction = abs(one - two).max()
-        return deviation if isinstance(deviation, Fraction) else float(deviation)
+        gaps = [Fraction(0) if a == b else abs(a - b) for a, b in zip(one.tolist(), two.tolist(), strict=True)]
+        largest = max(gaps)
+        return largest if self.first.differential.exact and self.second.differential.exact else float(largest)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the first explanation's dict, the second's as "against", and what sets them apart."""
@@ -107,7 +109,7 @@ def compare(first: Explanation, second: Explanation, *, step: float = 1.0) -> Co
     Raises
     ------
     ValueError
-        The classes differ, or the step is not a positive, finite number.
+        The classes or the losses differ, or the step is not a positive, finite number.
 
     Examples
     --------
@@ -121,9 +123,16 @@ def compare(first: Explanation, second: Explanation, *, step: float = 1.0) -> Co
     ours, theirs = first.differential.classes, second.differential.classes
     if ours != theirs:
         raise invalid_value("the classes of second", list(theirs), f"those of first, {list(ours)!r}")
+    one, two = (_loss_name(explained.differential) for explained in (first, second))
+    if one != two:
+        raise invalid_value("the loss of second", two, f"that of first, {one!r}")
     if not 0 < step < math.inf:
         raise invalid_value("step", step, "a positive, finite number")
     return Comparison(first, second, step)
+
+
+def _loss_name(d: Differential) -> str:
+    return CROSS_ENTROPY if d.loss_function is None else d.loss_function.name
 
 
 def _after(d: Differential, step: float) -> float:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crossent.explanation.words import logit_entry, multiple, number, pays, probability, shown
+from crossent.explanation.words import classes_shown, logit_entry, multiple, number, pays, probability, shown
 from crossent.simplex_inputs import GENERAL_RULES, FloatArray
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _factor(d: Differential, c: int) -> str:
 
 def _rest(d: Differential, used: Sequence[int]) -> str:
     left = len(d.classes) - len(used)
-    return f" The other {left} classes are in the table below." if left else ""
+    return f" There are {left} more classes; tables follow." if left else ""
 
 
 def _loss_step(d: Differential) -> str:
@@ -331,19 +331,20 @@ def _descent_steps(explanation: Explanation) -> list[str]:
 
 
 def _tables(explanation: Explanation) -> list[str]:
-    d = explanation.differential
+    d, some = explanation.differential, classes_shown(explanation)
     columns: list[tuple[str, list[str]]] = [
-        ("truth", [number(p, _DIGITS) for p in d.truth]),
-        ("prediction", [probability(d, c, _DIGITS) for c in range(len(d.classes))]),
+        ("truth", [number(d.truth[c], _DIGITS) for c in some]),
+        ("prediction", [probability(d, c, _DIGITS) for c in some]),
     ]
     for rule, values in explanation.derivatives.items():
         title = latex_text(rule if rule in GENERAL_RULES else pays(explanation, rule))
-        columns.append((title, [number(value, _DIGITS) for value in values]))
-    columns.append(("logits, natural", [logit_entry(d, c, _DIGITS) for c in range(len(d.classes))]))
+        columns.append((title, [number(values[c], _DIGITS) for c in some]))
+    columns.append(("logits, natural", [logit_entry(d, c, _DIGITS) for c in some]))
+    names = [latex_text(d.classes[c]) for c in some]
     return [
-        _table(d, some, range(row, min(row + _ROWS_PER_TABLE, len(d.classes))))
-        for some in _packed(columns)
-        for row in range(0, len(d.classes), _ROWS_PER_TABLE)
+        _table(names, part, range(row, min(row + _ROWS_PER_TABLE, len(names))))
+        for part in _packed(columns)
+        for row in range(0, len(names), _ROWS_PER_TABLE)
     ]
 
 
@@ -361,10 +362,10 @@ def _packed(columns: Sequence[tuple[str, list[str]]]) -> Iterator[list[tuple[str
     yield pending
 
 
-def _table(d: Differential, columns: Sequence[tuple[str, list[str]]], rows: range) -> str:
+def _table(names: Sequence[str], columns: Sequence[tuple[str, list[str]]], rows: range) -> str:
     lines = [" & ".join(["class", *(title for title, _ in columns)]) + r" \\ \hline\rule{0pt}{2.6ex}%"]
-    for c in rows:
-        cells = [f"${values[c] if '/' in values[c] else latex_number(values[c])}$" for _, values in columns]
-        lines.append(" & ".join([latex_text(d.classes[c]), *cells]) + r" \\")
+    for row in rows:
+        cells = [f"${values[row] if '/' in values[row] else latex_number(values[row])}$" for _, values in columns]
+        lines.append(" & ".join([names[row], *cells]) + r" \\")
     body = "\n".join(lines)
     return f"\\medskip\\noindent\n\\begin{{tabular}}{{l{'r' * len(columns)}}}\n{body}\n\\end{{tabular}}"

@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from numpy.typing import ArrayLike
 
-from crossent.errors import invalid_choice, invalid_value
+from crossent.errors import invalid_choice, invalid_type, invalid_value
 from crossent.explanation.descent import METRICS, Descent, descent
 from crossent.explanation.losses import CROSS_ENTROPY, loss_function
 from crossent.explanation.payments import Asked, Number, Shares, payments
@@ -208,12 +209,12 @@ def explain(
     if d.shape:
         argument = "probs" if logits is None else "logits"
         raise invalid_value(f"{argument}.shape", d.probs.shape, "one prediction: one number per class, (C,)")
-    if d.exact and function is not None:
-        raise invalid_value("loss", function.name, f"{CROSS_ENTROPY!r}, as probs are fractions")
     return Explanation(d, payments(d, pay), _metrics(metric), _positive(step))
 
 
 def _metrics(metric: str | Iterable[str]) -> tuple[str, ...]:
+    if not isinstance(metric, Iterable):
+        raise invalid_type("metric", metric, "a metric by name, or several")
     asked = (metric,) if isinstance(metric, str) else tuple(metric)
     for one in asked:
         if one not in METRICS:
@@ -222,6 +223,8 @@ def _metrics(metric: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def _positive(step: float) -> float:
+    if isinstance(step, bool) or not isinstance(step, Real):
+        raise invalid_type("step", step, "a positive, finite number")
     if not 0 < step < math.inf:
         raise invalid_value("step", step, "a positive, finite number")
     return float(step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from crossent.simplex import Differential
 
 _SHOWN_CLASSES = 4
+_MOST_ROWS = 100
 
 
 def number(value: float | Fraction, digits: int = 4) -> str:
@@ -24,6 +26,12 @@ def number(value: float | Fraction, digits: int = 4) -> str:
     ('0.6667', '-inf', '1e-20')
     """
     return str(value) if isinstance(value, Fraction) else f"{value:.{digits}g}"
+
+
+def bracketed(value: float | Fraction) -> str:
+    """Return a number to be subtracted: in brackets if it has a sign."""
+    text = number(value)
+    return f"({text})" if text.startswith("-") else text
 
 
 def nats(loss: float) -> str:
@@ -133,7 +141,8 @@ def multiple(explanation: Explanation, rule: str) -> float | Fraction:
     The cross-entropy's entries are of one sign; in other losses a sum of both signs may leave rounding for 0.
     """
     d, value = explanation.differential, explanation.multiples[rule]
-    noise = 4 * float(np.finfo(np.float64).eps) * float(abs(d.ambient).max())
+    largest = max((abs(float(a)) for a in d.ambient if math.isfinite(a)), default=0.0)
+    noise = 4 * float(np.finfo(np.float64).eps) * largest
     return 0.0 if d.loss_function is not None and abs(float(value)) < noise else value
 
 
@@ -145,6 +154,28 @@ def multiples_line(explanation: Explanation) -> str:
         if rule != "nobody"
     ]
     return "Column minus the column “nobody”, as a multiple of (1,…,1): " + " · ".join(parts) + "."
+
+
+def classes_shown(*explanations: Explanation) -> list[int]:
+    """Return the classes that tables show: all of a hundred, else those with truth, the payers and the likeliest."""
+    n_classes = len(explanations[0].differential.classes)
+    if n_classes <= _MOST_ROWS:
+        return list(range(n_classes))
+    kept: dict[int, None] = {}
+    for one in explanations:
+        d = one.differential
+        payers = [pay for pay in one.payments.values() if isinstance(pay, int)]
+        with_truth = np.argsort(-d.truth, kind="stable")[: np.count_nonzero(d.truth)]
+        likeliest = np.argsort(-d.probs, kind="stable")
+        for some in (payers, with_truth[: _MOST_ROWS // 2].tolist(), likeliest[:_MOST_ROWS].tolist()):
+            kept.update(dict.fromkeys(some))
+    return sorted(list(kept)[:_MOST_ROWS])
+
+
+def left_out(d: Differential, shown_classes: Sequence[int]) -> list[str]:
+    """Return the line that says how many classes a table leaves out, if it does."""
+    left = len(d.classes) - len(shown_classes)
+    return [f"… and {left} more classes; the JSON has them all."] if left else []
 
 
 def notes(d: Differential) -> list[str]:
@@ -233,7 +264,7 @@ def _same_moves(d: Differential, y: int) -> str:
     return (
         f"The two differ by {number(d.multiple(y))} in every entry, and a move that keeps the sum at 1 "
         f"cannot see a constant: moving probability from {name} to {other} costs, per unit, "
-        f"{number(ambient[c])} − ({number(ambient[y])}) = {number(d.transfer(y, c))} by the first and "
+        f"{number(ambient[c])} − {bracketed(ambient[y])} = {number(d.transfer(y, c))} by the first and "
         f"{number(chart[c])} − {number(chart[y])} = {number(chart[c] - chart[y])} by the second."
         + (" (A payer adds its own p/q to every entry: nothing, if it has no truth.)" * (d.loss_function is None))
     )

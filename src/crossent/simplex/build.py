@@ -86,6 +86,8 @@ def differential(
     [[-0.5, 0.5], [0.25, -0.25]]
     """
     exact = has_fractions(probs)
+    if exact and loss is not None:
+        raise TypeError(f"probs is a Fraction: expected floats, as {loss.name} is not computed in fractions")
     values = per_class(probs, "probs", exact=exact)
     names = class_names(classes, values.shape[-1])
     values = masses(values, names, "probs", values.shape, exact=exact)
@@ -201,6 +203,10 @@ def _build(
     given_sum: Any = None,
     loss: PredictionLoss | None = None,
 ) -> Differential:
+    if loss is not None:
+        for part, numbers in (("value", value), ("logit gradient", gradient)):
+            if np.isnan(numbers).any():
+                raise invalid_value(f"the {part} of {loss.name}", math.nan, "a number, a limit where there is one")
     if given_sum is None:
         given_sum = np.ones(probs.shape[:-1]) if probs.ndim > 1 else 1.0
     return Differential(
