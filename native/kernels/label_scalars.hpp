@@ -27,9 +27,9 @@ struct LabelScalars {
 };
 
 template <bool with_z_loss>
-inline void label_scalars(LabelScalars& s, double scale, double z_loss) {
+inline void eight_label_scalars(LabelScalars& s, int first, double scale, double z_loss) {
 #pragma omp simd
-  for (int i = 0; i < kTile; i++) {
+  for (int i = first; i < first + 8; i++) {
     const double d = s.difference[i];
     const double sum = s.sum[i];
     const bool target_leads = d <= 0;
@@ -64,8 +64,25 @@ inline void label_scalars(LabelScalars& s, double scale, double z_loss) {
   }
 }
 
-inline void label_scalars(LabelScalars& s, double scale, double z_loss) {
-  z_loss == 0 ? label_scalars<false>(s, scale, z_loss) : label_scalars<true>(s, scale, z_loss);
+// Works out the first `count` rows; it may go on with up to seven more.
+inline void label_scalars(LabelScalars& s, int count, double scale, double z_loss) {
+  for (int first = 0; first < count; first += 8)
+    z_loss == 0 ? eight_label_scalars<false>(s, first, scale, z_loss)
+                : eight_label_scalars<true>(s, first, scale, z_loss);
 }
+
+// A gradient factor for exponentials that are raised: their product with `factor`, and that with `power`. Where the
+// factor is small, it is the product that is lowered, as the factor might become subnormal. Either way the last
+// multiplication is by a power of 2 and thus exact: it may be fused with an addition after it, and a sum is still that
+// of the entries as they are stored.
+template <class A>
+struct LoweringFactor {
+  static constexpr double tiny = sizeof(A) == 4 ? 0x1p-120 : 0x1p-1016;  // below, an entry's rounding is not relative
+  A factor, power;
+
+  explicit LoweringFactor(double exact)
+      : factor(A(absolute(exact) <= 1 ? exact : exact * ExpOf<A>::lower)),
+        power(absolute(exact) <= 1 ? ExpOf<A>::lower : A(1)) {}
+};
 
 }  // namespace

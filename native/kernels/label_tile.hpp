@@ -51,23 +51,23 @@ struct LabelTile {
     for (int i = 0; i < kTile; i++) {
       const i64 own = job.label[rows[i]];
       label[i] = A(own);
-      scalars.target_logit[i] = S::load(row_kernel.logits(rows[i])[own]);
+      scalars.target_logit[i] = S::load(row_kernel.given(rows[i])[own]);
       scalars.weight[i] = job.row_weight != nullptr ? job.row_weight[rows[i]] : 1.0;
     }
-    const bool whole = !short_rows() || (job.logits_step > 0 && row_kernel.logits(rows[filled - 1]) + lanes <= end);
+    const bool whole = !short_rows() || (job.logits_step > 0 && row_kernel.given(rows[filled - 1]) + lanes <= end);
     if (whole) {
-      if (consecutive()) ask_for(row_kernel.logits(rows[0]) + 4 * kTile * job.logits_step, int(kTile * job.classes));
+      if (consecutive()) ask_for(row_kernel.given(rows[0]) + 4 * kTile * job.logits_step, int(kTile * job.classes));
       for_panels([&](i64 c, int first) { load_panel(c, first); });
     } else {
       for (int i = 0; i < kTile; i++)
-        for (i64 c = 0; c < job.classes; c++) tile[c][i] = S::load(row_kernel.logits(rows[i])[c]);
+        for (i64 c = 0; c < job.classes; c++) tile[c][i] = S::load(row_kernel.given(rows[i])[c]);
     }
   }
 
   void load_panel(i64 c, int first) {
     Vector square[lanes];
 #pragma GCC unroll 16
-    for (int i = 0; i < lanes; i++) square[i] = load_vector<S>(row_kernel.logits(rows[first + i]) + c);
+    for (int i = 0; i < lanes; i++) square[i] = load_vector<S>(row_kernel.given(rows[first + i]) + c);
     turn(square);
 #pragma GCC unroll 16
     for (int j = 0; j < lanes; j++) put_vector(square[j], &tile[c + j][first]);
@@ -111,23 +111,12 @@ struct LabelTile {
     }
   }
 
-  // hi + lo grows by x, where |x| <= |hi|; only lo is rounded (FastTwoSum: Dekker 1971).
-  static void add_smaller(Vector x, Vector& hi, Vector& lo) {
-    const Vector sum = hi + x;
-    lo += x - (sum - hi);
-    hi = sum;
-  }
-
   void scale() {
-    // Where the factor is small, it is the product that is lowered as the exponentials were raised, as the factor might
-    // become subnormal. Either way the last multiplication is by a power of 2 and thus exact: it may be fused with the
-    // addition after it, and the sum is still that of the entries as they are stored.
 #pragma omp simd
     for (int i = 0; i < kTile; i++) {
-      const double exact = scalars.others_factor[i];
-      const bool small = absolute(exact) <= 1;
-      factor[i] = A(small ? exact : exact * Exp::lower);
-      power[i] = small ? Exp::lower : A(1);
+      const LoweringFactor<A> by(scalars.others_factor[i]);
+      factor[i] = by.factor;
+      power[i] = by.power;
     }
     for (int first = 0; first < kTile; first += lanes) {
       const Vector f = vector_at(factor + first), p = vector_at(power + first);
@@ -143,12 +132,11 @@ struct LabelTile {
       put_vector(hi, sum + first);
       put_vector(lo + rest, sum_rest + first);
     }
-    const double tiny = sizeof(A) == 4 ? 0x1p-120 : 0x1p-1016;
     const bool may_sum = job.z_loss == 0;
 #pragma omp simd
     for (int i = 0; i < kTile; i++) {
       const double direct = scalars.target_grad[i];
-      const bool summed = may_sum && absolute(direct) > tiny;
+      const bool summed = may_sum && absolute(direct) > LoweringFactor<A>::tiny;
       target[i] = A(summed ? -(double(sum[i]) + double(sum_rest[i])) : direct + scalars.target_z[i]);
     }
     store();
@@ -201,7 +189,7 @@ struct LabelTile {
     for (int i = 0; i < kTile; i++) unfit |= absolute(largest[i]) <= Exp::far ? 0 : 1;
     all_fit = unfit == 0;
     exponentiate();
-    label_scalars(scalars, job.scale, job.z_loss);
+    label_scalars(scalars, kTile, job.scale, job.z_loss);
     if (job.grad != nullptr) scale();
     for (int i = 0; i < filled; i++) {
       if (!all_fit && !fit(i)) {

@@ -81,4 +81,65 @@ template <class V, int lanes>
   }
 }
 
+template <int distance, class V, int... j>
+inline V exchange(const V& x, Indices<j...>) {
+  return __builtin_shufflevector(x, x, (j ^ distance)...);
+}
+
+template <class V, int lanes = int(sizeof(V) / sizeof(NumberOf<V>))>
+inline NumberOf<V> largest_lane(V x) {
+  if constexpr (lanes == 1)
+    return x[0];
+  else
+    return largest_lane<V, lanes / 2>(
+        larger(x, exchange<lanes / 2>(x, typename CountTo<sizeof(V) / sizeof(NumberOf<V>)>::type())));
+}
+
+// hi + lo grows by x, where |x| <= |hi|; only lo is rounded (FastTwoSum: Dekker 1971).
+template <class V>
+inline void add_smaller(V x, V& hi, V& lo) {
+  const V sum = hi + x;
+  lo += x - (sum - hi);
+  hi = sum;
+}
+
+// Sum of numbers of one sign, none of them larger than the first, which is not counted. Lane by lane, exact but for the
+// rounding of what is lost in each addition; `fold` adds up the lanes, and wants to be called every few hundred terms.
+template <class A>
+struct SumBelow {
+  using Vector = typename VectorOf<A>::type;
+  static constexpr int lanes = VectorOf<A>::lanes;
+
+  Vector first, hi, lo = {};
+  ExactishSum<double> total;
+
+  explicit SumBelow(A largest) : first(Vector{} + largest), hi(first) {}
+
+  void add(Vector x) { add_smaller(x, hi, lo); }
+
+  void fold() {
+    Vector rest;
+    two_sum(hi, -first, hi, rest);
+    alignas(64) A whole[lanes], parts[lanes];
+    put_vector(hi, whole);
+    put_vector(lo + rest, parts);
+    if constexpr (sizeof(A) == 4) {
+      double sum = 0;
+#pragma omp simd reduction(+ : sum)
+      for (int j = 0; j < lanes; j++) sum += double(whole[j]) + double(parts[j]);
+      total.hi += sum;
+    } else {
+      for (int j = 0; j < lanes; j++) total.add(whole[j]);
+      for (int j = 0; j < lanes; j++) total.lo += parts[j] - parts[j] == 0 ? parts[j] : 0;
+    }
+    hi = first;
+    lo = Vector{};
+  }
+
+  double value() {
+    fold();
+    return total.value();
+  }
+};
+
 }  // namespace
