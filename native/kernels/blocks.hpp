@@ -65,14 +65,12 @@ inline void block_exp(const A* z, int count, A m, A* e) {
   for (int j = 0; j < count; j++) e[j] = exp_of_difference(z[j], m);
 }
 
-// Sums of non-negative terms, lane by lane: floats in double, doubles compensated. `exact` is what the sum of a
-// gradient's entries needs, to be the entry of the label; of exponentials four floats are added first, which rounds by
-// an ulp.
-template <class A, bool exact>
+// Sums of non-negative terms, lane by lane: floats in double, doubles compensated.
+template <class A>
 struct LaneSum;
 
-template <bool exact>
-struct LaneSum<float, exact> {
+template <>
+struct LaneSum<float> {
   alignas(64) double sum[kPad] = {};
 
   void add(const float* x, int count) {
@@ -85,7 +83,7 @@ struct LaneSum<float, exact> {
       for (int j = 0; j < kPad; j++) {
         const float* at = x + start + j;
         const float a = at[0], b = at[kPad], c = at[2 * kPad], d = at[3 * kPad];
-        s[j] += exact ? (double(a) + double(b)) + (double(c) + double(d)) : double((a + b) + (c + d));
+        s[j] += (double(a) + double(b)) + (double(c) + double(d));
       }
     for (; start < count; start += kPad)
 #pragma omp simd
@@ -101,8 +99,8 @@ struct LaneSum<float, exact> {
   }
 };
 
-template <bool exact>
-struct LaneSum<double, exact> {
+template <>
+struct LaneSum<double> {
   alignas(64) double sum[kPad] = {}, rest[kPad] = {};
 
   void add(const double* x, int count) {
