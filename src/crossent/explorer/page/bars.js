@@ -7,6 +7,7 @@ import { add, scale } from "crossent/sums.js";
 
 const TOP = 26;
 const LABELS = 64;
+const LEFT = 46;
 
 export function bars(host, change) {
   const svg = s("svg", { class: "bars", role: "group", "aria-label": "A bar per class" });
@@ -17,7 +18,7 @@ export function bars(host, change) {
   function draw() {
     const width = host.clientWidth || 520;
     const n = view.classes.length;
-    const step = (width - 16) / n;
+    const step = (width - LEFT - 4) / n;
     const height = 380;
     const floor = height - LABELS;
     const end = add(view.q, scale(view.segment.v, view.segment.length));
@@ -27,9 +28,9 @@ export function bars(host, change) {
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     svg.setAttribute("height", height);
     const grid = [0, 0.5, 1].map((share) => s("g", { class: "scale" },
-      s("path", { d: `M8 ${y(share * top)}H${width - 8}` }),
-      s("text", { x: width - 8, y: y(share * top) - 4, "text-anchor": "end" }, percent(share * top))));
-    const parts = view.classes.map((name, c) => bar({ name, c, x: 8 + c * step, step, y, floor, end, n }));
+      s("path", { d: `M${LEFT} ${y(share * top)}H${width - 4}` }),
+      s("text", { x: LEFT - 7, y: y(share * top) + 4, "text-anchor": "end" }, percent(share * top))));
+    const parts = view.classes.map((name, c) => bar({ name, c, x: LEFT + c * step, step, y, floor, end, n }));
     svg.replaceChildren(...grid, ...parts);
     if (focused !== null) svg.querySelector(`[data-class="${focused}"]`)?.focus({ preventScroll: true });
   }

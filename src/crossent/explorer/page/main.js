@@ -29,14 +29,16 @@ const figures = [
   table(at("table"), change),
   paths(at("paths"), change),
   margin(at("margins"), change),
-  quiz(at("quiz"), data.stories, change),
+  quiz(at("quiz"), data.stories, data.start, change),
 ];
 const checked = data.served ? python(at("python")) : null;
 verdict(at("verdict"), data.stories, change);
 
 function derived(next) {
   const d = differential(next.q, next.p);
-  return { ...next, d, segment: segmentOf(d, next.rise, next.pay, next.by) };
+  const story = data.stories.find((one) => one.name === next.story);
+  const shown = (story?.shown ?? []).map((name) => next.classes.indexOf(name));
+  return { ...next, d, shown, segment: segmentOf(d, next.rise, next.pay, next.by) };
 }
 
 function change(patch) {

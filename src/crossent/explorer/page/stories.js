@@ -17,7 +17,7 @@ export function stories(nav, host, all, change) {
       choices(nav, all.map((story) => [story.name, story.title]), view.story, (name) => change(storyView(all.find((one) => one.name === name), 0)));
       const story = all.find((one) => one.name === (view.story ?? shown));
       if (!story) return;
-      choices(captions, story.predictions.map((one, i) => [i, one.caption]), view.story === story.name ? view.prediction : null, (i) => change(storyView(story, Number(i))));
+      choices(captions, story.predictions.map((one, i) => [i, typographic(one.caption)]), view.story === story.name ? view.prediction : null, (i) => change(storyView(story, Number(i))));
       if (shown === story.name) return;
       shown = story.name;
       question.textContent = story.question;
