@@ -46,7 +46,9 @@ def address():
 def exported(tmp_path_factory):
     """The page as one file, written by the command."""
     path = tmp_path_factory.mktemp("explore") / "explore.html"
-    subprocess.run([sys.executable, "-m", "crossent", "explore", "--export", str(path)], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "crossent", "explore", "--export", str(path)], check=True, capture_output=True
+    )
     return path
 
 

@@ -150,7 +150,7 @@ def test_the_deck_has_bars_that_the_keyboard_raises(open_page, url):
     page.keyboard.press("ArrowLeft")
     assert page.evaluate("document.activeElement.dataset.class") == "51"
     assert "K♣" in page.inner_text("#table thead")
-    drag(page, ".bar[data-class='38'] .q", 0, -60)
+    drag(page, ".bar[data-class='38'] .q", 0, -120)
     assert float(page.get_attribute(".bar[data-class='38']", "aria-valuenow")) > 2
 
 
@@ -210,7 +210,10 @@ def test_a_number_tells_its_formula(open_page, url):
 def test_descents_differ_by_metric_and_by_chart(open_page, url):
     page = open_page(url + "#q=0.5,0.3,0.2&p=0.2,0.3,0.5")
     assert page.locator("#paths svg").first.locator(".path").count() == 4
-    lines = [page.get_attribute(f"#paths .small .path.{one}", "d") for one in ("euclidean", "natural", "logit", "exponentiated")]
+    lines = [
+        page.get_attribute(f"#paths .small .path.{one}", "d")
+        for one in ("euclidean", "natural", "logit", "exponentiated")
+    ]
     assert len(set(lines)) == 4
     page.click("#paths [data-value=charts]")
     charts = [page.get_attribute(f"#paths .small .path.chart{r}", "d") for r in range(3)]
@@ -292,7 +295,9 @@ BAD_ADDRESSES = {
     "colour=red": "The address has “colour”: expected story,",
     "step=1&step=2": "The address gives “step” twice.",
     "q=%E0%A4%A&p=dog": "which is no text.",
-    "q=" + ",".join(["0.0001"] * 10_000) + "&p=0": "The prediction has 10000 numbers: this page draws at most 100 classes",
+    "q="
+    + ",".join(["0.0001"] * 10_000)
+    + "&p=0": "The prediction has 10000 numbers: this page draws at most 100 classes",
 }
 
 
@@ -331,7 +336,9 @@ def test_bad_input_in_a_field_says_what_is_wrong_and_changes_nothing(open_page, 
 
 
 def test_a_class_name_is_text(open_page, exported):
-    page = open_page(f"{exported.as_uri()}#q=0.5,0.3,0.2&p=1,0,0&classes=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E,b%2Cc,d")
+    page = open_page(
+        f"{exported.as_uri()}#q=0.5,0.3,0.2&p=1,0,0&classes=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E,b%2Cc,d"
+    )
     assert page.locator("img").count() == 0
     assert "<img src=x" in page.inner_text("#table thead")
 
@@ -341,7 +348,12 @@ def test_a_class_name_is_text(open_page, exported):
 def test_nothing_scrolls_sideways(open_page, exported, width, part):
     page = open_page(exported.as_uri() + part, width=width, height=800)
     assert page.evaluate("document.documentElement.scrollWidth") == width
-    assert page.evaluate("Math.min(...[...document.querySelectorAll('p, td, th, button, label, text')].filter((e) => e.checkVisibility() && e.textContent).map((e) => parseFloat(getComputedStyle(e).fontSize)))") >= 11
+    assert (
+        page.evaluate(
+            "Math.min(...[...document.querySelectorAll('p, td, th, button, label, text')].filter((e) => e.checkVisibility() && e.textContent).map((e) => parseFloat(getComputedStyle(e).fontSize)))"
+        )
+        >= 11
+    )
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
