@@ -9,6 +9,7 @@
 
 #include "dispatch.hpp"
 #include "training/blas.hpp"
+#include "training/dropout.hpp"
 #include "training/rows.hpp"
 
 namespace crossent::training {
@@ -42,6 +43,12 @@ class Network {
     std::int64_t total = 0;
     for (std::int64_t layer = 0; layer < layers(); ++layer) total += weights(layer) + outputs(layer);
     return total;
+  }
+
+  // Leaves a share of the hidden units out of each row, until it is set to 0 again.
+  void set_dropout(double share, std::uint64_t seed) {
+    dropout_ = share;
+    dropout_seed_ = seed;
   }
 
   // Sum of the weighted losses of the n rows named by order; fills grad with scale · its gradient.
@@ -99,6 +106,7 @@ class Network {
       if (layer + 1 < layers()) {
         // Written so that NaN stays NaN: a diverged network must not look like a dead one.
         for (std::int64_t i = 0; i < n * units; ++i) out[i] = out[i] < 0 ? T(0) : out[i];
+        if (dropout_ > 0) drop_out(out, n * units, dropout_, dropout_seed_ * layers() + layer);
       }
       theta = bias + units;
     }
@@ -143,7 +151,10 @@ class Network {
       if (layer == 0) break;
       T* input_bar = activation_bar_[layer].data();
       input_gradient(gemm_, n, inputs(layer), units, out_bar, theta, input_bar);
-      for (std::int64_t i = 0; i < n * inputs(layer); ++i) input_bar[i] = input[i] > 0 ? input_bar[i] : T(0);
+      const T kept_scale = static_cast<T>(1 / (1 - dropout_));
+      for (std::int64_t i = 0; i < n * inputs(layer); ++i) {
+        input_bar[i] = input[i] > 0 ? input_bar[i] * kept_scale : T(0);
+      }
       out_bar = input_bar;
     }
   }
@@ -161,6 +172,8 @@ class Network {
   Gemm<T> gemm_;
   int n_threads_;
   std::int64_t widest_ = 0;
+  double dropout_ = 0;
+  std::uint64_t dropout_seed_ = 0;
   std::vector<std::vector<T>> activation_;      // of each layer, the gathered rows first, the logits last
   std::vector<std::vector<T>> activation_bar_;  // the loss's derivative by them, hidden layers only
   std::vector<double> column_sum_;

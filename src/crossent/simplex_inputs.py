@@ -188,6 +188,12 @@ def sum_of(values: Array) -> float:
         return math.inf
 
 
+def wrong_sum(of: str, total: Any, expected: str) -> ValueError:
+    """Return (to raise) the error for a sum, fractions as they are written."""
+    shown = str(total) if isinstance(total, Fraction) else repr(float(total))
+    return ValueError(f"the sum of {of} = {shown}: expected {expected}")
+
+
 def payment_weights(pay: Pay, classes: Sequence[str], *, exact: bool = False) -> Array:
     """Return who pays, as weights w (C,) that sum to 1: a class, everyone equally, or the weights given."""
     one = Fraction(1) if exact else 1.0
@@ -202,5 +208,5 @@ def payment_weights(pay: Pay, classes: Sequence[str], *, exact: bool = False) ->
     refuse(bad, weights, classes, "pay", "a finite share")
     total = sum(weights.tolist()) if exact else sum_of(weights)
     if abs(total - 1) > (0 if exact else 1e-9):
-        raise invalid_value("the sum of pay", total, "1: what one class gains, the payers give up")
+        raise wrong_sum("pay", total, "1: what one class gains, the payers give up")
     return weights

@@ -105,6 +105,38 @@ def test_a_fraction_is_a_number():
     assert json.loads(run("--probs", "dog=1/4,cat=3/4", "--label", "dog", "--json"))["prediction"] == [0.25, 0.75]
 
 
+def test_fractions_are_kept_through_every_format():
+    asked = ["--probs", "dog=1/2,cat=0.49,bird=1e-2", "--label", "dog", "--fractions", "--pay", "cat=1/3,bird=2/3"]
+    read = json.loads(run(*asked, "--metric", "natural", "--step", "0.25", "--json"))
+    assert read["prediction"] == ["1/2", "49/100", "1/100"]
+    assert read["loss_in_symbols"] == "log 2"
+    assert read["derivatives"]["everyone"] == ["-4/3", "2/3", "2/3"]
+    assert read["derivatives"]["1/3 cat + 2/3 bird"] == ["-2", "0", "0"]
+    assert read["descents"]["natural"]["prediction"] == ["5/8", "147/400", "3/400"]
+    assert "log 2 = 0.6931 nats" in run(*asked)
+    assert r"\tfrac{49}{100}" in run(*asked, "--latex")
+    pair = json.loads(run(*asked, "--against", "bird=1/4,cat=1/4,dog=1/2", "--json"))["comparison"]
+    assert (pair["differential_deviation"], pair["logit_gradient_deviation"]) == ("0", "6/25")
+
+
+def test_a_metric_shows_where_one_step_leads():
+    text = " ".join(run(*DOG, "--metric", "euclidean", "--metric", "natural", "--metric", "logit").split())
+    assert "logit: −J·g" in text
+    assert "A step of 1 takes the loss from 0.6931 nats to 0.3193 nats." in text
+    read = json.loads(run(*DOG, "--metric", "logit", "--json"))
+    assert list(read["descents"]) == ["logit"]
+    assert read["descents"]["logit"]["velocity"] == read["velocities"]["logit"]
+
+
+def test_other_losses_by_name_with_parameters():
+    assert "Brier loss 0.4902" in run(*DOG, "--loss", "brier")
+    focal = json.loads(run(*DOG, "--loss", "focal:gamma=3", "--json"))
+    assert focal["loss"] == pytest.approx(0.5**3 * math.log(2))
+    assert json.loads(run(*DOG, "--loss", "cross-entropy", "--json")) == json.loads(run(*DOG, "--json"))
+    pair = json.loads(run(*DOG, "--loss", "brier", "--against", "bird=0.25,dog=0.5,cat=0.25", "--json"))
+    assert pair["comparison"]["same_loss"] is False
+
+
 def test_the_step_of_a_comparison_is_asked_for():
     asked = [*DOG, "--against", "bird=0.25,dog=0.5,cat=0.25", "--step", "0.5", "--json"]
     read = json.loads(run(*asked))["comparison"]
@@ -209,8 +241,20 @@ def test_names_may_hold_equals_signs_spaces_commas_and_any_script(tmp_path):
         ([*DOG, "--quiz", "--against", "dog=1"], "--quiz takes one prediction: leave --against out"),
         (["--probs", "a=1,b=0", "--truth", "a=0", "--quiz"], "--quiz: the truth has mass 0"),
         ([*DOG, "--against", "dog=1,cat=0,bird=0", "--step", "0"], "--step = 0.0: expected a positive, finite number"),
+        ([*DOG, "--metric", "fisher"], "--metric = 'fisher': expected one of 'euclidean', 'natural', 'logit'"),
+        ([*DOG, "--metric", "logit", "--step", "nan"], "--step = nan: expected a positive, finite number"),
+        ([*DOG, "--loss", "hinge"], "--loss = 'hinge': expected one of 'cross-entropy', 'brier'"),
+        ([*DOG, "--loss", "focal:delta=1"], "--loss = 'focal:delta=1': expected parameters of Focal"),
+        ([*DOG, "--loss", "focal:gamma"], "--loss = 'gamma': expected PARAMETER=NUMBER"),
+        (
+            [*DOG, "--loss", "brier", "--fractions"],
+            "--loss = 'Brier': expected 'cross-entropy', as",
+        ),
+        (["--probs", "a=1/2,b=1/3", "--label", "a", "--fractions"], "the sum of --probs = 5/6: expected exactly 1"),
         (["--story", "cow"], "--story = 'cow': expected one of 'dog', 'deck'"),
         (["--story", "dog", "--label", "dog"], "--story dog has its own numbers: leave --label out"),
+        (["--story", "list", "--label", "dog"], "--story list has its own numbers: leave --label out"),
+        (["--story", "list", "--quiz"], "--story list and --quiz exclude each other"),
         (["--story", "dog", "--fractions"], "leave --fractions out"),
         (["--logits", "a=1,b=2", "--label", "a", "--fractions"], "--fractions goes with --probs"),
         (["--probs", "a=1/0,b=1", "--label", "a"], "--probs: a = '1/0': expected a number"),

@@ -119,7 +119,7 @@ def test_a_wrong_answer_is_explained_and_an_unreadable_one_asked_again(capsys):
     play(DOG, io.StringIO(f"{wrong.upper()})\n maybe \n\n{letters[1]}\nq\n"))
     out = " ".join(capsys.readouterr().out.split())
     chosen = DOG.quiz()[0].choices["abcd".index(wrong)]
-    assert f"No. {chosen.why} It is 0." in out
+    assert f"No. {chosen.why} The answer: 0." in out
     assert "'maybe' is none of a, b, c, d." in out
     assert out.endswith("1 of 2 right; 5 of 7 not answered.")
 
@@ -128,5 +128,5 @@ def test_an_empty_input_shows_the_answers_and_scores_nothing(capsys):
     play(DOG, io.StringIO(""))
     out = " ".join(capsys.readouterr().out.split())
     assert out.endswith("None of 7 answered.")
-    assert out.count("It is ") == 7
+    assert out.count("The answer: ") == 7
     assert out.count("Your prediction") == 1

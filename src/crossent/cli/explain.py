@@ -13,7 +13,7 @@ import typer
 from crossent.cli.class_numbers import FORM, read_numbers
 from crossent.errors import DataError, invalid_value
 from crossent.explanation.comparison import Comparison, compare
-from crossent.explanation.losses import CROSS_ENTROPY
+from crossent.explanation.losses import CROSS_ENTROPY, LOSS_NAMES
 from crossent.explanation.payments import Payer
 from crossent.explanation.plain import dump_json
 from crossent.explanation.prediction import Explanation, explain
@@ -60,7 +60,9 @@ def command(
         str | None,
         typer.Option(help="Another prediction (probabilities) of the same classes to compare with."),
     ] = None,
-    loss: Annotated[str, typer.Option(help="Another loss of the family, such as brier.")] = CROSS_ENTROPY,
+    loss: Annotated[
+        str, typer.Option(help=f"The loss: {', '.join(LOSS_NAMES)}; parameters follow a colon, focal:gamma=3.")
+    ] = CROSS_ENTROPY,
     metric: Annotated[
         list[str] | None,
         typer.Option(
@@ -85,7 +87,18 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help='Print JSON; infinities are "inf", "-inf".')] = False,
     as_latex: Annotated[bool, typer.Option("--latex", help="Print the derivation for LaTeX (amsmath).")] = False,
 ) -> None:
-    """Explain one prediction: its loss, and the derivative for each rule of who pays."""
+    """Explain one prediction: its loss, and the derivative for each rule of who pays.
+
+    Examples:
+
+        crossent explain --probs dog=0.5,cat=0.49,bird=0.01 --label dog --pay cat=0.5,bird=0.5
+
+        crossent explain --probs dog=1/2,cat=1/3,bird=1/6 --label dog --fractions --metric natural
+
+        crossent explain --story dog
+
+        crossent explain --story deck --quiz
+    """
     asked = _Asked(
         probs,
         logits,
@@ -107,11 +120,14 @@ def command(
     _refuse_together({"--quiz": quiz, "--latex": as_latex})
     if against is not None and (as_latex or quiz):
         raise ValueError(f"{'--latex' if as_latex else '--quiz'} takes one prediction: leave --against out")
+    if story is not None:
+        _refuse_own_numbers(story, asked)
     if story == "list":
+        _refuse_together({"--story list": True, "--quiz": quiz, "--latex": as_latex})
         _list_stories(as_json)
         return
     try:
-        shown = _compared(asked) if story is None else _told(story, asked)
+        shown = _compared(asked) if story is None else _told(story)
     except (ValueError, TypeError) as error:
         raise ValueError(_as_options(str(error), "--label" if truth is None else "--truth")) from error
     if quiz:
@@ -223,15 +239,17 @@ def _other(first: Explanation, asked: _Asked) -> Explanation:
         raise ValueError(str(error).replace("probs", "--against", 1)) from error
 
 
-def _told(name: str, asked: _Asked) -> Story:
+def _told(name: str) -> Story:
     from crossent.stories import story
 
-    told = story(name)
+    return story(name)
+
+
+def _refuse_own_numbers(story: str, asked: _Asked) -> None:
     idle = _Asked(None, None, None, None, [], None, CROSS_ENTROPY, [], 1.0, False, False, None, None, None, None)
     for option, default in vars(idle).items():
         if getattr(asked, option) != default:
-            raise ValueError(f"--story {name} has its own numbers: leave --{option.replace('_', '-')} out")
-    return told
+            raise ValueError(f"--story {story} has its own numbers: leave --{option.replace('_', '-')} out")
 
 
 def _list_stories(as_json: bool) -> None:

@@ -69,7 +69,7 @@ def _reveal(console: Console, question: Question, chosen: int | None) -> None:
         return
     if chosen is not None:
         console.print(f"No. {question.choices[chosen].why}", style="yellow", markup=False)
-    console.print(f"It is {answer.text}. {answer.why}", markup=False)
+    console.print(f"The answer: {answer.text}. {answer.why}", markup=False)
 
 
 def _score(right: int, answered: int, total: int) -> str:

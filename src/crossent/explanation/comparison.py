@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from crossent.errors import invalid_value
-from crossent.explanation.plain import dump_json
+from crossent.explanation.losses import CROSS_ENTROPY
+from crossent.explanation.plain import dump_json, plain
 from crossent.explanation.prediction import Explanation
 from crossent.simplex import Certificate, Differential
 
@@ -54,15 +56,17 @@ class Comparison:
         return bool(self.certificate)
 
     @property
-    def differential_deviation(self) -> float:
+    def differential_deviation(self) -> float | Fraction:
         """The largest difference between the two derivatives over all transfers from one class to another."""
-        return float(self.certificate.deviation)
+        deviation: float | Fraction = self.certificate.deviation
+        return deviation
 
     @property
-    def logit_gradient_deviation(self) -> float:
+    def logit_gradient_deviation(self) -> float | Fraction:
         """The largest difference between entries of the two logit gradients."""
         one, two = self.first.differential.logits, self.second.differential.logits
-        return float(abs(one - two).max())
+        deviation: float | Fraction = abs(one - two).max()
+        return deviation if isinstance(deviation, Fraction) else float(deviation)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the first explanation's dict, the second's as "against", and what sets them apart."""
@@ -72,8 +76,8 @@ class Comparison:
             "comparison": {
                 "same_loss": self.same_loss,
                 "same_differential": self.same_differential,
-                "differential_deviation": self.differential_deviation,
-                "logit_gradient_deviation": self.logit_gradient_deviation,
+                "differential_deviation": plain(self.differential_deviation),
+                "logit_gradient_deviation": plain(self.logit_gradient_deviation),
                 "step": self.step,
                 "losses_after_step": list(self.losses_after_step),
             },
@@ -104,7 +108,7 @@ def compare(first: Explanation, second: Explanation, *, step: float = 1.0) -> Co
     Raises
     ------
     ValueError
-        The classes differ, or the step is not a positive, finite number.
+        The classes or the losses differ, or the step is not a positive, finite number.
 
     Examples
     --------
@@ -118,9 +122,16 @@ def compare(first: Explanation, second: Explanation, *, step: float = 1.0) -> Co
     ours, theirs = first.differential.classes, second.differential.classes
     if ours != theirs:
         raise invalid_value("the classes of second", list(theirs), f"those of first, {list(ours)!r}")
+    one, two = (_loss_name(explained.differential) for explained in (first, second))
+    if one != two:
+        raise invalid_value("the loss of second", two, f"that of first, {one!r}")
     if not 0 < step < math.inf:
         raise invalid_value("step", step, "a positive, finite number")
     return Comparison(first, second, step)
+
+
+def _loss_name(d: Differential) -> str:
+    return CROSS_ENTROPY if d.loss_function is None else d.loss_function.name
 
 
 def _after(d: Differential, step: float) -> float:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
+
+import numpy as np
 
 from crossent.explanation.plain import plain
 from crossent.simplex import Differential
-from crossent.simplex_inputs import Array, FloatArray
+from crossent.simplex_inputs import Array
 
 METRICS = ("euclidean", "natural", "logit")
 
@@ -25,7 +28,7 @@ class Descent:
     velocity : ndarray, shape (C,)
         The motion of q as the step begins: a *vector* on the simplex, whose entries sum to 0.
     probs : ndarray, shape (C,)
-        Where the step leads.
+        Where the step leads: fractions where the velocity has them and the step stays inside.
     loss : float
         The loss there.
     """
@@ -33,7 +36,7 @@ class Descent:
     metric: str
     step: float
     velocity: Array
-    probs: FloatArray
+    probs: Array
     loss: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -50,4 +53,9 @@ class Descent:
 def descent(d: Differential, metric: str, step: float) -> Descent:
     """Return the steepest descent from a prediction and the end of one step."""
     path = d.flow(metric, steps=1, step_size=step)
-    return Descent(metric, step, d.velocity(metric), path.probs[-1], float(path.losses[-1]))
+    velocity = d.velocity(metric)
+    probs = path.probs[-1]
+    if d.exact and metric != "logit" and np.isfinite(velocity.astype(float)).all():
+        moved = d.probs + Fraction(str(step)) * velocity
+        probs = moved if (moved >= 0).all() else probs
+    return Descent(metric, step, velocity, probs, float(path.losses[-1]))

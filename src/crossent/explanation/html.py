@@ -7,8 +7,10 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from crossent.explanation.words import (
+    classes_shown,
     descent_lines,
     headline,
+    left_out,
     logit_entry,
     multiples_line,
     notes,
@@ -24,10 +26,10 @@ if TYPE_CHECKING:
 
 def html(explanation: Explanation) -> str:
     """Return a table and its paragraphs; every name is escaped, no script or style sheet is needed."""
-    d = explanation.differential
-    paragraphs = [multiples_line(explanation), *notes(d), why_both_are_right(explanation)]
+    d, some = explanation.differential, classes_shown(explanation)
+    paragraphs = [*left_out(d, some), multiples_line(explanation), *notes(d), why_both_are_right(explanation)]
     return (
-        f'<div class="crossent-explanation">{table(explanation, headline(d))}'
+        f'<div class="crossent-explanation">{table(explanation, headline(d), some)}'
         + "".join(f"<p>{escape(text)}</p>" for text in paragraphs)
         + _descents(explanation)
         + "</div>"
@@ -43,17 +45,19 @@ def _descents(explanation: Explanation) -> str:
         for metric in found
     )
     rows = ""
-    for c, name in enumerate(explanation.differential.classes):
+    for c in classes_shown(explanation):
+        name = explanation.differential.classes[c]
         cells = "".join(f"<td>{number(one.velocity[c])}</td><td>{number(one.probs[c])}</td>" for one in found.values())
         rows += f'<tr><th scope="row">{escape(shown(name))}</th>{cells}</tr>'
     return (
-        f'<table><caption>{escape(first)}</caption><thead><tr><th scope="col">class</th>{head}</tr></thead>'
+        f"<p>{escape(first)}</p><table><caption>Steepest descent, by metric</caption>"
+        f'<thead><tr><th scope="col">class</th>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table>" + "".join(f"<p>{escape(line)}</p>" for line in rest)
     )
 
 
-def table(explanation: Explanation, caption: str, classes: Sequence[int] | None = None) -> str:
-    """Return the table of an explanation, of all classes or of some."""
+def table(explanation: Explanation, caption: str, classes: Sequence[int]) -> str:
+    """Return the table of an explanation, of some classes."""
     d = explanation.differential
     rules = explanation.derivatives
     head = (
@@ -65,7 +69,7 @@ def table(explanation: Explanation, caption: str, classes: Sequence[int] | None 
         "<tr>" + "".join(f'<th scope="col">{escape(shown(rule))}</th>' for rule in rules) + "</tr>"
     )
     rows = []
-    for c in range(len(d.classes)) if classes is None else classes:
+    for c in classes:
         both = logit_entry(d, c)
         by_rule = [number(values[c]) for values in rules.values()]
         cells = [number(d.truth[c]), probability(d, c), *by_rule, both, both]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crossent.explanation.words import logit_entry, number, pays, probability, shown
+from crossent.explanation.words import classes_shown, logit_entry, multiple, number, pays, probability, shown
 from crossent.simplex_inputs import GENERAL_RULES, FloatArray
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ _SHOWN = 6
 _ROWS_PER_TABLE = 30
 _CHARACTERS_PER_TABLE = 56
 
+_GREEK = ("alpha", "beta", "gamma", "delta", "epsilon", "lambda", "tau")
 _SPECIAL = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -45,6 +46,7 @@ _SPECIAL = {
     "ł": r"\l{}",
     "Ł": r"\L{}",
     **{c: "\\" + c for c in "#$%&_"},
+    **{c: rf"\ensuremath{{\{name}}}" for c, name in zip("αβγδελτ", _GREEK, strict=True)},
 }
 _ACCENTS = {
     "\u0300": "`",
@@ -131,7 +133,8 @@ def _align(lines: Sequence[str]) -> str:
 
 
 def _fraction(d: Differential, c: int) -> str:
-    return rf"\frac{{{latex_number(d.truth[c])}}}{{{latex_number(probability(d, c, _DIGITS))}}}"
+    top, bottom = latex_number(d.truth[c]), latex_number(probability(d, c, _DIGITS))
+    return rf"{top}\big/{bottom}" if d.exact else rf"\frac{{{top}}}{{{bottom}}}"
 
 
 def _factor(d: Differential, c: int) -> str:
@@ -141,7 +144,7 @@ def _factor(d: Differential, c: int) -> str:
 
 def _rest(d: Differential, used: Sequence[int]) -> str:
     left = len(d.classes) - len(used)
-    return f" The other {left} classes are in the table below." if left else ""
+    return f" There are {left} more classes; tables follow." if left else ""
 
 
 def _loss_step(d: Differential) -> str:
@@ -230,7 +233,7 @@ def _weights_step(explanation: Explanation, rule: str, weights: FloatArray) -> s
         + ("" if d.ambient[r] >= 0 else ")")
         for r in listed
     ] + [r"\dots"] * (len(listed) < len(payers))
-    pairing = rf"\langle w, a\rangle &= {' + '.join(terms)} = {latex_number(0.0 - d.multiple(weights))}"
+    pairing = rf"\langle w, a\rangle &= {' + '.join(terms)} = {latex_number(0 - explanation.multiples[rule])}"
     values, used = explanation.derivatives[rule], _truth_first(d)
     lines = [rf"{_sub('a', d.classes[c])} - \langle w, a\rangle &= {latex_number(values[c])}" for c in used]
     return (
@@ -244,8 +247,9 @@ def _weights_step(explanation: Explanation, rule: str, weights: FloatArray) -> s
 def _general_step(explanation: Explanation) -> str:
     d = explanation.differential
     lines = []
-    for rule, multiple in explanation.multiples.items():
-        lines.append(rf"\text{{{latex_text(pays(explanation, rule))}:}}\quad \lambda &= {latex_number(multiple)}")
+    for rule in explanation.rules:
+        size = latex_number(multiple(explanation, rule))
+        lines.append(rf"\text{{{latex_text(pays(explanation, rule))}:}}\quad \lambda &= {size}")
     return (
         r"\textbf{Any rule of payment} $w$ with $\sum_c w_c = 1$ moves along $e_c - w$ and gives "
         r"$a_c - \langle w, a\rangle$, which is $a_c + \lambda$ with the same "
@@ -327,19 +331,20 @@ def _descent_steps(explanation: Explanation) -> list[str]:
 
 
 def _tables(explanation: Explanation) -> list[str]:
-    d = explanation.differential
+    d, some = explanation.differential, classes_shown(explanation)
     columns: list[tuple[str, list[str]]] = [
-        ("truth", [number(p, _DIGITS) for p in d.truth]),
-        ("prediction", [probability(d, c, _DIGITS) for c in range(len(d.classes))]),
+        ("truth", [number(d.truth[c], _DIGITS) for c in some]),
+        ("prediction", [probability(d, c, _DIGITS) for c in some]),
     ]
     for rule, values in explanation.derivatives.items():
         title = latex_text(rule if rule in GENERAL_RULES else pays(explanation, rule))
-        columns.append((title, [number(value, _DIGITS) for value in values]))
-    columns.append(("logits, natural", [logit_entry(d, c, _DIGITS) for c in range(len(d.classes))]))
+        columns.append((title, [number(values[c], _DIGITS) for c in some]))
+    columns.append(("logits, natural", [logit_entry(d, c, _DIGITS) for c in some]))
+    names = [latex_text(d.classes[c]) for c in some]
     return [
-        _table(d, some, range(row, min(row + _ROWS_PER_TABLE, len(d.classes))))
-        for some in _packed(columns)
-        for row in range(0, len(d.classes), _ROWS_PER_TABLE)
+        _table(names, part, range(row, min(row + _ROWS_PER_TABLE, len(names))))
+        for part in _packed(columns)
+        for row in range(0, len(names), _ROWS_PER_TABLE)
     ]
 
 
@@ -357,10 +362,10 @@ def _packed(columns: Sequence[tuple[str, list[str]]]) -> Iterator[list[tuple[str
     yield pending
 
 
-def _table(d: Differential, columns: Sequence[tuple[str, list[str]]], rows: range) -> str:
+def _table(names: Sequence[str], columns: Sequence[tuple[str, list[str]]], rows: range) -> str:
     lines = [" & ".join(["class", *(title for title, _ in columns)]) + r" \\ \hline\rule{0pt}{2.6ex}%"]
-    for c in rows:
-        cells = [f"${latex_number(values[c])}$" for _, values in columns]
-        lines.append(" & ".join([latex_text(d.classes[c]), *cells]) + r" \\")
+    for row in rows:
+        cells = [f"${values[row] if '/' in values[row] else latex_number(values[row])}$" for _, values in columns]
+        lines.append(" & ".join([names[row], *cells]) + r" \\")
     body = "\n".join(lines)
     return f"\\medskip\\noindent\n\\begin{{tabular}}{{l{'r' * len(columns)}}}\n{body}\n\\end{{tabular}}"

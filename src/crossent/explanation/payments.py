@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from crossent.errors import invalid_type, invalid_value
 from crossent.simplex import Differential
-from crossent.simplex_inputs import GENERAL_RULES, FloatArray, Pay, class_index, payment_weights
+from crossent.simplex_inputs import GENERAL_RULES, Array, Pay, class_index, payment_weights
 
 Number: TypeAlias = float | Fraction
 Shares: TypeAlias = Mapping[str, float] | Mapping[str, Fraction] | Mapping[str, Number]
@@ -32,7 +32,7 @@ def payments(d: Differential, pay: Asked) -> dict[str, Pay]:
         extra = [int(np.argmax(d.truth))]
     for one in extra:
         single = isinstance(one, (int, str, np.integer))
-        weights = None if single else _weights(one, d.classes)
+        weights = None if single else _weights(one, d)
         if weights is None or np.count_nonzero(weights) == 1:
             index = class_index(one, d.classes, "pay", GENERAL_RULES) if weights is None else int(np.argmax(weights))
             found[d.classes[index]] = index
@@ -41,7 +41,7 @@ def payments(d: Differential, pay: Asked) -> dict[str, Pay]:
     return found
 
 
-def shares_name(weights: FloatArray, classes: tuple[str, ...]) -> str:
+def shares_name(weights: Array, classes: tuple[str, ...]) -> str:
     """Return the name of a column whose payers have these shares.
 
     >>> shares_name(np.array([0.0, 0.5, 0.5]), ("dog", "cat", "bird"))
@@ -71,16 +71,16 @@ def _listed(pay: Asked) -> list[object]:
     return [several] if any(isinstance(one, (float, np.floating, Fraction)) for one in several) else several
 
 
-def _weights(shares: object, classes: tuple[str, ...]) -> FloatArray:
-    if not isinstance(shares, Mapping):
-        return payment_weights(shares, classes)  # type: ignore[arg-type]
-    full: list[object] = [0] * len(classes)
-    for name, share in shares.items():
-        full[class_index(name, classes, "pay")] = share
-    return payment_weights(full, classes)  # type: ignore[arg-type]
+def _weights(shares: object, d: Differential) -> Array:
+    full = shares
+    if isinstance(shares, Mapping):
+        full = [0] * len(d.classes)
+        for name, share in shares.items():
+            full[class_index(name, d.classes, "pay")] = share
+    return payment_weights(full, d.classes, exact=d.exact)  # type: ignore[arg-type]
 
 
-def _unused_name(weights: FloatArray, used: Mapping[str, Pay], classes: tuple[str, ...]) -> str:
+def _unused_name(weights: Array, used: Mapping[str, Pay], classes: tuple[str, ...]) -> str:
     name = shares_name(weights, classes)
     if name in classes:
         raise invalid_value("pay", name, "weights whose description is not the name of a class")

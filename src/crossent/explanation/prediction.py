@@ -5,16 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from numpy.typing import ArrayLike
 
-from crossent.errors import invalid_choice, invalid_value
+from crossent.errors import invalid_choice, invalid_type, invalid_value
 from crossent.explanation.descent import METRICS, Descent, descent
 from crossent.explanation.losses import CROSS_ENTROPY, loss_function
 from crossent.explanation.payments import Asked, Number, Shares, payments
 from crossent.explanation.plain import dump_json, plain
-from crossent.simplex import Certificate, Differential, PredictionLoss, differential, differential_from_logits
+from crossent.family import PredictionLoss
+from crossent.simplex import (
+    Certificate,
+    Differential,
+    differential,
+    differential_from_logits,
+    symbolic_loss,
+)
 from crossent.simplex_inputs import Array, Pay, Target
 
 if TYPE_CHECKING:
@@ -58,7 +67,7 @@ class Explanation:
         return {rule: self.differential.grad(pay) for rule, pay in self.payments.items()}
 
     @property
-    def multiples(self) -> dict[str, float]:
+    def multiples(self) -> dict[str, float | Fraction]:
         """λ by rule, in: derivatives[rule] = derivatives["nobody"] + λ·(1, …, 1)."""
         return {rule: self.differential.multiple(pay) for rule, pay in self.payments.items()}
 
@@ -82,7 +91,8 @@ class Explanation:
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers as plain floats and lists, every vector as long as ``"classes"``.
 
-        Fractions are strings, ``"1/2"``, that ``fractions.Fraction`` reads back.
+        Fractions are strings, ``"1/2"``, that ``fractions.Fraction`` reads back; then ``"loss_in_symbols"`` has the
+        loss as ``"log 2"``.
         """
         d = self.differential
         return {
@@ -90,6 +100,7 @@ class Explanation:
             "truth": plain(d.truth),
             "prediction": plain(d.probs),
             "loss": d.loss,
+            **({"loss_in_symbols": symbolic_loss(d)} if d.exact and d.loss_function is None else {}),
             "derivatives": {rule: plain(values) for rule, values in self.derivatives.items()},
             "multiples": {rule: plain(value) for rule, value in self.multiples.items()},
             "certificates": {
@@ -195,10 +206,17 @@ def explain(
         raise TypeError("normalize divides probs by their sum: logits need no such thing")
     else:
         d = differential_from_logits(values, target, classes=names, loss=function)
+    if d.shape:
+        argument = "probs" if logits is None else "logits"
+        raise invalid_value(f"{argument}.shape", d.probs.shape, "one prediction: one number per class, (C,)")
+    if d.exact and function is not None:
+        raise invalid_value("loss", function.name, f"{CROSS_ENTROPY!r}, as probs are fractions")
     return Explanation(d, payments(d, pay), _metrics(metric), _positive(step))
 
 
 def _metrics(metric: str | Iterable[str]) -> tuple[str, ...]:
+    if not isinstance(metric, Iterable):
+        raise invalid_type("metric", metric, "a metric by name, or several")
     asked = (metric,) if isinstance(metric, str) else tuple(metric)
     for one in asked:
         if one not in METRICS:
@@ -207,6 +225,8 @@ def _metrics(metric: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def _positive(step: float) -> float:
+    if isinstance(step, bool) or not isinstance(step, Real):
+        raise invalid_type("step", step, "a positive, finite number")
     if not 0 < step < math.inf:
         raise invalid_value("step", step, "a positive, finite number")
     return float(step)

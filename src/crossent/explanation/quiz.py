@@ -213,7 +213,7 @@ def _levelled(explanation: Explanation, y: int) -> Question | None:
         parts = [of_loss] * (right or same_loss != loss) + [of_learning] * (right or same_learning)
         choices.append(Choice(text, right, " ".join(parts)))
     text = (
-        f"Another prediction gives {_name(d, y)} the same probability, {number(level[y])}, and each other "
+        f"Another prediction gives {_name(d, y)} the same probability, {number(d.probs[y])}, and each other "
         f"class {number(level[1 - min(y, 1)])}. Beside this one it has"
     )
     return Question(text, tuple(choices))

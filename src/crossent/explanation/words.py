@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from crossent.simplex import symbolic_loss
 
 if TYPE_CHECKING:
     from crossent.explanation.prediction import Explanation
     from crossent.simplex import Differential
 
 _SHOWN_CLASSES = 4
+_MOST_ROWS = 100
 
 
 def number(value: float | Fraction, digits: int = 4) -> str:
@@ -121,17 +125,50 @@ def headline(d: Differential) -> str:
         more = f" and {len(there) - len(parts)} more" if len(there) > len(parts) else ""
         truth = "truth " + (", ".join(parts) + more if parts else "of mass 0")
     kind = "loss" if d.loss_function is None else f"{d.loss_function.name} loss"
-    return f"{kind} {loss_text(d, d.loss)} · {truth}"
+    symbols = f"{symbolic_loss(d)} = " if d.exact and 0 < d.loss < math.inf and d.loss_function is None else ""
+    return f"{kind} {symbols}{loss_text(d, d.loss)} · {truth}"
+
+
+def multiple(explanation: Explanation, rule: str) -> float | Fraction:
+    """Return λ of a rule, 0 where it is rounding.
+
+    The cross-entropy's entries are of one sign; in other losses a sum of both signs may leave rounding for 0.
+    """
+    d, value = explanation.differential, explanation.multiples[rule]
+    noise = 4 * float(np.finfo(np.float64).eps) * float(abs(d.ambient).max())
+    return 0.0 if d.loss_function is not None and abs(float(value)) < noise else value
 
 
 def multiples_line(explanation: Explanation) -> str:
     """Return by which multiple of (1,…,1) each column differs from the ambient one."""
     parts = [
-        f"{pays(explanation, rule)} {number(value)}"
-        for rule, value in explanation.multiples.items()
+        f"{pays(explanation, rule)} {number(multiple(explanation, rule))}"
+        for rule in explanation.rules
         if rule != "nobody"
     ]
     return "Column minus the column “nobody”, as a multiple of (1,…,1): " + " · ".join(parts) + "."
+
+
+def classes_shown(*explanations: Explanation) -> list[int]:
+    """Return the classes that tables show: all of a hundred, else those with truth, the payers and the likeliest."""
+    n_classes = len(explanations[0].differential.classes)
+    if n_classes <= _MOST_ROWS:
+        return list(range(n_classes))
+    kept: dict[int, None] = {}
+    for one in explanations:
+        d = one.differential
+        payers = [pay for pay in one.payments.values() if isinstance(pay, int)]
+        with_truth = np.argsort(-d.truth, kind="stable")[: np.count_nonzero(d.truth)]
+        likeliest = np.argsort(-d.probs, kind="stable")
+        for some in (payers, with_truth[: _MOST_ROWS // 2].tolist(), likeliest[:_MOST_ROWS].tolist()):
+            kept.update(dict.fromkeys(some))
+    return sorted(list(kept)[:_MOST_ROWS])
+
+
+def left_out(d: Differential, shown_classes: Sequence[int]) -> list[str]:
+    """Return the line that says how many classes a table leaves out, if it does."""
+    left = len(d.classes) - len(shown_classes)
+    return [f"… and {left} more classes; the JSON has them all."] if left else []
 
 
 def notes(d: Differential) -> list[str]:

@@ -46,16 +46,15 @@ class Prediction:
     def minus(self, truth: Array) -> Array:
         """Return q − p for a truth of mass 1, without the cancellation of two numbers near 1."""
         complement = self.others(truth) - self.rest
-        return np.where(self.is_top & (self.probs > 0.5), complement, self.probs - truth)
+        near = self.is_top & (self.probs > 0.5) & (truth > 0.5)
+        return np.where(near, complement, self.probs - truth)
 
 
 def from_probs(probs: ArrayLike) -> Prediction:
     """Return rows given as probabilities, each divided by its sum, which must be 1 within 1e-6."""
     q = _rows(probs, "probs")
     _refuse(~(np.isfinite(q) & (q >= 0)), q, "probs", "a finite number >= 0")
-    sums = _check_sums(q, "probs")
-    q = np.where(np.abs(sums - 1.0) > np.finfo(np.float64).eps, q / sums, q)
-    return _from_odds(q, None)
+    return _from_odds(_normalized(q, "probs"), None)
 
 
 def from_log_probs(log_probs: ArrayLike) -> Prediction:
@@ -91,7 +90,7 @@ def from_logits(logits: ArrayLike) -> Prediction:
 def truth_of(truth: ArrayLike, shape: tuple[int, ...], *, any_mass: bool) -> Array:
     """Return the truth as masses of a shape: integer labels, (...), or non-negative floats, (..., C), that broadcast.
 
-    Unless ``any_mass`` is set, each row must sum to 1 within 1e-6.
+    Unless ``any_mass`` is set, each row must sum to 1 within 1e-6, and is divided by its sum.
     """
     given = np.asarray(truth)
     if given.dtype.kind in "iu":
@@ -104,9 +103,7 @@ def truth_of(truth: ArrayLike, shape: tuple[int, ...], *, any_mass: bool) -> Arr
             "truth.shape", p.shape, f"{shape}, a mass per class, or integer labels {shape[:-1]}"
         ) from None
     _refuse(~(np.isfinite(p) & (p >= 0)), p, "truth", "a finite number >= 0")
-    if not any_mass:
-        _check_sums(p, "truth")
-    return p
+    return p if any_mass else _normalized(p, "truth")
 
 
 def _one_hot(labels: NDArray[Any], shape: tuple[int, ...]) -> Array:
@@ -149,6 +146,11 @@ def _refuse(bad: NDArray[np.bool_], values: Array, argument: str, want: str) -> 
     if bad.any():
         place = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), bad.shape))
         raise invalid_value(_place(argument, place), float(values[place]), want)
+
+
+def _normalized(rows: Array, argument: str) -> Array:
+    sums = _check_sums(rows, argument)
+    return np.where(np.abs(sums - 1.0) > np.finfo(np.float64).eps, rows / sums, rows)
 
 
 def _check_sums(rows: Array, argument: str) -> Array:

@@ -70,7 +70,7 @@ def pulled_back(q: Prediction, chart: Array) -> Array:
     With k paying nothing near 1 is subtracted from anything near 1, so that confident rows keep their gradient.
     """
     chart = np.where(q.is_top, 0.0, chart)
-    return np.asarray(chart - q.probs * chart.sum(axis=-1, keepdims=True))
+    return np.asarray(chart - q.probs * chart.sum(axis=-1, keepdims=True)) + 0.0
 
 
 class FamilyLoss(PredictionLoss):
@@ -126,7 +126,9 @@ class FamilyLoss(PredictionLoss):
 
     def logit_gradient_of(self, q: Prediction, p: Array) -> Array:
         a = self.ambient_of(q, p)
-        return pulled_back(q, q.probs * (a - q.of_top(a)))
+        chart = np.zeros_like(a)
+        np.multiply(q.probs, a - q.of_top(a), out=chart, where=q.probs > 0)
+        return pulled_back(q, chart)
 
     def _truth(self, truth: ArrayLike, q: Prediction) -> Array:
         return truth_of(truth, q.probs.shape, any_mass=self.any_mass)

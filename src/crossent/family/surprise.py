@@ -7,8 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from crossent.family.parameters import check
 from crossent.family.prediction import Array, Prediction
 from crossent.family.protocol import FamilyLoss, pulled_back
+from crossent.family.series import ARTANH_RANGE, artanh_excess
 
 
 class Surprise(FamilyLoss):
@@ -101,3 +103,145 @@ class CrossEntropy(Surprise):
         # P·q − p as it stands is the best where q is near p, and the likeliest class is minus the others.
         gradient = p.sum(axis=-1, keepdims=True) * q.probs - p
         return np.where(q.is_top & (q.probs > 0.5), -q.others(gradient), gradient)
+
+
+@dataclass(frozen=True)
+class Focal(Surprise):
+    """−Σ p_c (1 − q_c)^γ log q_c, which lets well-predicted rows go: γ ≥ 0, and γ = 0 is the cross-entropy.
+
+    The source has labels; a distribution, of any mass, is charged class by class.
+
+    References
+    ----------
+    T.-Y. Lin, P. Goyal, R. Girshick, K. He and P. Dollár, "Focal loss for dense object detection", ICCV 2017,
+    section 3.2.
+
+    Examples
+    --------
+    >>> Focal(2.0).value([0.5, 0.49, 0.01], 0).item()
+    0.17328679513998632
+    """
+
+    gamma: float = 2.0
+
+    def __post_init__(self) -> None:
+        check("gamma", self.gamma, "a finite number >= 0", 0.0)
+
+    @property
+    def name(self) -> str:
+        return f"focal (γ = {self.gamma:g})"
+
+    def phi(self, q: Prediction) -> Array:
+        return np.asarray(q.rest**self.gamma * (0.0 - q.log_probs))
+
+    def slope(self, q: Prediction) -> Array:
+        return -(q.rest**self.gamma) * (self.gamma * _log_per_rest(q) + power(q, -1.0))
+
+    def bend(self, q: Prediction) -> Array:
+        gamma = self.gamma
+        bend = q.rest**gamma * power(q, -2.0)
+        if gamma > 0:
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                bend += gamma * q.rest ** (gamma - 1) * ((gamma - 1) * _log_per_rest(q) + 2.0 * power(q, -1.0))
+        return np.where(q.probs > 0, bend, np.inf)
+
+    def pull(self, q: Prediction) -> Array:
+        entropy = charged(q.probs, _log_per_rest(q))
+        return np.asarray(q.rest**self.gamma * (1.0 + self.gamma * entropy))
+
+
+@dataclass(frozen=True)
+class GeneralizedCrossEntropy(Surprise):
+    """Σ p_c (1 − q_c^κ)/κ with κ = ``q`` in (0, 1]: the cross-entropy as κ → 0, half the absolute error at κ = 1.
+
+    The source has labels; a distribution, of any mass, is charged class by class.
+
+    References
+    ----------
+    Z. Zhang and M. R. Sabuncu, "Generalized cross entropy loss for training deep neural networks with noisy labels",
+    NeurIPS 2018, section 3.
+
+    Examples
+    --------
+    >>> GeneralizedCrossEntropy(0.5).value([0.25, 0.75], 0).item()
+    1.0
+    """
+
+    q: float = 0.7
+
+    def __post_init__(self) -> None:
+        check("q", self.q, "a number in (0, 1]", 0.0, 1.0, above=True)
+
+    @property
+    def name(self) -> str:
+        return f"generalised cross-entropy (q = {self.q:g})"
+
+    def phi(self, q: Prediction) -> Array:
+        return np.asarray(-np.expm1(self.q * q.log_probs) / self.q)
+
+    def slope(self, q: Prediction) -> Array:
+        return -power(q, self.q - 1.0)
+
+    def bend(self, q: Prediction) -> Array:
+        if self.q == 1.0:
+            return np.zeros_like(q.probs)
+        return (1.0 - self.q) * power(q, self.q - 2.0)
+
+    def pull(self, q: Prediction) -> Array:
+        return power(q, self.q)
+
+
+@dataclass(frozen=True)
+class Poly1(Surprise):
+    """Σ p_c (−log q_c + ε (1 − q_c)), the cross-entropy with the first term of its series changed: ε ≥ −1.
+
+    The source has labels; a distribution, of any mass, is charged class by class.
+
+    References
+    ----------
+    Z. Leng, M. Tan, C. Liu, E. D. Cubuk, X. Shi, S. Cheng and D. Anguelov, "PolyLoss: a polynomial expansion
+    perspective of classification loss functions", ICLR 2022, section 4.
+
+    Examples
+    --------
+    >>> Poly1(1.0).value([0.5, 0.5], 0).item()
+    1.1931471805599454
+    """
+
+    epsilon: float = 1.0
+
+    def __post_init__(self) -> None:
+        check("epsilon", self.epsilon, "a finite number >= -1 (the loss must fall as q_y rises)", -1.0)
+
+    @property
+    def name(self) -> str:
+        return f"poly-1 (ε = {self.epsilon:g})"
+
+    def phi(self, q: Prediction) -> Array:
+        return (1.0 + self.epsilon) * q.rest + _log_excess(q)
+
+    def slope(self, q: Prediction) -> Array:
+        return -(power(q, -1.0) + self.epsilon)
+
+    def bend(self, q: Prediction) -> Array:
+        return power(q, -2.0)
+
+    def pull(self, q: Prediction) -> Array:
+        # At ε = −1 it is 1 − q_c, which must not be formed from q_c near 1.
+        if self.epsilon < 0:
+            return (1.0 + self.epsilon) - self.epsilon * q.rest
+        return 1.0 + self.epsilon * q.probs
+
+
+def _log_per_rest(q: Prediction) -> Array:
+    """Return −log(q_c)/(1 − q_c), which is 1 at q_c = 1."""
+    out = np.ones_like(q.probs)
+    return np.asarray(np.divide(-q.log_probs, q.rest, out=out, where=q.rest > 0))
+
+
+def _log_excess(q: Prediction) -> Array:
+    """Return −log(q_c) − (1 − q_c), which is (1 − q_c)²/2 and more, also for confident rows."""
+    half = q.rest / (2.0 - q.rest)  # −log q = 2 artanh(half)
+    small = half <= ARTANH_RANGE
+    near = 2.0 * artanh_excess(np.where(small, half, 0.0)) + q.rest * half
+    return np.where(small, near, (0.0 - q.log_probs) - q.rest)

@@ -5,13 +5,11 @@ from crossent.simplex.certificate import Certificate
 from crossent.simplex.descent import Path
 from crossent.simplex.exact import symbolic_loss
 from crossent.simplex.one_form import Differential
-from crossent.simplex.prediction_loss import PredictionLoss
 
 __all__ = [
     "Certificate",
     "Differential",
     "Path",
-    "PredictionLoss",
     "differential",
     "differential_from_logits",
     "symbolic_loss",

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from crossent.errors import invalid_type, invalid_value
-from crossent.simplex import exact as fractions
+from crossent.family.protocol import PredictionLoss, value_and_logit_gradient
+from crossent.simplex.exact import logarithms
 from crossent.simplex.one_form import Differential
-from crossent.simplex.prediction_loss import PredictionLoss
 from crossent.simplex.rows import column, is_exact, only, read_only, row_sum, two_diff
 from crossent.simplex_inputs import (
     SUM_TOLERANCE,
@@ -28,7 +28,9 @@ from crossent.simplex_inputs import (
     refuse,
     row_name,
     truth_masses,
+    wrong_sum,
 )
+from crossent.targets import real
 
 
 def differential(
@@ -84,6 +86,8 @@ def differential(
     [[-0.5, 0.5], [0.25, -0.25]]
     """
     exact = has_fractions(probs)
+    if exact and loss is not None:
+        raise TypeError(f"probs is a Fraction: expected floats, as {loss.name} is not computed in fractions")
     values = per_class(probs, "probs", exact=exact)
     names = class_names(classes, values.shape[-1])
     values = masses(values, names, "probs", values.shape, exact=exact)
@@ -138,20 +142,25 @@ def differential_from_logits(
 
 
 def from_probs(
-    classes: tuple[str, ...], probs: Array, truth: Array, loss: PredictionLoss | None, given_sum: Any = 1.0
+    classes: tuple[str, ...], probs: Array, truth: Array, loss: PredictionLoss | None, given_sum: Any = None
 ) -> Differential:
     """Return the differential at checked probabilities (..., C) that sum to 1."""
     top = np.argmax(probs, axis=-1)[..., None]
     others = np.arange(probs.shape[-1]) != top
     rest = row_sum(only(others, probs))
     if is_exact(probs):
-        log_probs = fractions.logarithms(probs)
+        log_probs = logarithms(probs)
     else:
         log_probs = np.full(probs.shape, -np.inf)
         np.log(probs, out=log_probs, where=probs > 0)
         largest = np.take_along_axis(probs, top, axis=-1)
         np.put_along_axis(log_probs, top, 0.0 - np.log1p(column(rest) / largest), axis=-1)
-    return _build(classes, probs, log_probs, truth, loss, others, rest, given_sum)
+    if loss is not None:
+        with np.errstate(all="ignore"):
+            both = loss.value(probs, truth), loss.logit_gradient(log_probs, truth)
+        return _build(classes, probs, log_probs, truth, *both, given_sum=given_sum, loss=loss)
+    gradient = _logit_gradient(probs, truth, others, rest)
+    return _build(classes, probs, log_probs, truth, _cross_entropy(log_probs, truth), gradient, given_sum=given_sum)
 
 
 def from_logits(
@@ -164,8 +173,12 @@ def from_logits(
     odds = _odds(gap, lost, others)
     probs = np.exp(gap) * (1.0 + lost) / (1.0 + column(odds))
     log_probs = gap - np.log1p(column(odds))
-    given_sum = np.ones(logits.shape[:-1]) if logits.ndim > 1 else 1.0
-    return _build(classes, probs, log_probs, truth, loss, others, odds / (1.0 + odds), given_sum)
+    if loss is not None:
+        with np.errstate(all="ignore"):
+            both = value_and_logit_gradient(loss, logits, truth)
+        return _build(classes, probs, log_probs, truth, *both, loss=loss)
+    gradient = _logit_gradient(probs, truth, others, odds / (1.0 + odds))
+    return _build(classes, probs, log_probs, truth, _cross_entropy(log_probs, truth), gradient)
 
 
 def _odds(gap: FloatArray, lost: FloatArray, others: Array) -> Any:
@@ -184,26 +197,25 @@ def _build(
     probs: Array,
     log_probs: FloatArray,
     truth: Array,
-    loss: PredictionLoss | None,
-    others: Array,
-    rest: Any,
-    given_sum: Any,
+    value: Any,
+    gradient: Array,
+    *,
+    given_sum: Any = None,
+    loss: PredictionLoss | None = None,
 ) -> Differential:
-    if loss is None:
-        value = _cross_entropy(log_probs, truth)
-        gradient = _logit_gradient(probs, truth, others, rest)
-    else:
-        with np.errstate(all="ignore"):
-            value = np.asarray(loss.value(probs, truth), dtype=np.float64)
-            gradient = np.array(loss.logit_gradient(log_probs, truth), dtype=np.float64) + 0.0
-        value = value if value.ndim else float(value)
+    if loss is not None:
+        for part, numbers in (("value", value), ("logit gradient", gradient)):
+            if np.isnan(numbers).any():
+                raise invalid_value(f"the {part} of {loss.name}", math.nan, "a number, a limit where there is one")
+    if given_sum is None:
+        given_sum = np.ones(probs.shape[:-1]) if probs.ndim > 1 else 1.0
     return Differential(
         classes,
         read_only(probs),
         read_only(log_probs),
         read_only(truth),
-        loss=value,
-        logits=read_only(gradient),
+        loss=np.asarray(value, dtype=np.float64) if np.ndim(value) else float(value),
+        logits=read_only(np.array(gradient) + 0),
         given_sum=given_sum,
         loss_function=loss,
     )
@@ -228,14 +240,13 @@ def _logit_gradient(probs: Array, truth: Array, others: Array, rest: Any) -> Arr
 
 def _check_sums(total: Array, normalize: bool, exact: bool) -> None:
     if normalize:
-        bad, want = np.asarray(~((total > 0) & (total < math.inf)), dtype=bool), "a positive, finite number"
+        good, want = (total > 0) & (total < math.inf), "a positive, finite number"
     elif exact:
-        return fractions.check_sums(total)
+        good, want = total == 1, "exactly 1, as probs are fractions (or normalize=True)"
     else:
-        bad, want = ~(abs(total - 1.0) <= SUM_TOLERANCE), f"1 within {SUM_TOLERANCE} (or normalize=True)"
-    for row in np.argwhere(bad):
-        raise invalid_value(f"the sum of {row_name('probs', row)}", float(total[tuple(row)]), want)
-    return None
+        good, want = abs(total - 1.0) <= SUM_TOLERANCE, f"1 within {SUM_TOLERANCE} (or normalize=True)"
+    for row in np.argwhere(~np.asarray(good, dtype=bool)):
+        raise wrong_sum(row_name("probs", row), total[tuple(row)], want)
 
 
 def _truth(
@@ -262,15 +273,12 @@ def _truth(
         truth = truth * masses(weight, classes, "weight", (len(classes),), exact=exact)
     mass = np.asarray(row_sum(truth))
     for row in np.argwhere(np.asarray(mass == math.inf, dtype=bool)):
-        raise invalid_value(f"the sum of {row_name('target', row)}", math.inf, "a finite number")
+        raise wrong_sum(row_name("target", row), math.inf, "a finite number")
     return truth
 
 
 def _smoothing(value: float | Fraction, exact: bool) -> Any:
-    if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
-        raise invalid_type("label_smoothing", value, "a number in [0, 1]")
-    if not 0 <= value <= 1:
+    smoothing = real("label_smoothing", value)
+    if not 0 <= smoothing <= 1:
         raise invalid_value("label_smoothing", value, "a number in [0, 1]")
-    if exact and value:
-        return fraction(value, "label_smoothing")
-    return float(value)
+    return fraction(value, "label_smoothing") if exact and value else smoothing

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from crossent.simplex.one_form import Differential
 
 
+_ROUNDING = 2.0**-49
+
+
 @dataclass(frozen=True)
 class Certificate:
     """Whether two vectors of components are the same derivative along the simplex; made by `Differential.same_as`.
@@ -59,16 +62,15 @@ def certify(d: Differential, other: Pay | Differential, pay: Pay, tolerance: flo
         mine, theirs = mine.astype(float), theirs.astype(float)
         tolerance = max(float(tolerance), float(np.finfo(float).eps))
     same, multiple, deviation = np.empty(d.shape, bool), np.empty(d.shape, mine.dtype), np.empty(d.shape, mine.dtype)
+    # Near 0, entries are what rounding has left of terms as large as the truth.
+    floor = _ROUNDING * np.asarray(d.mass)
+    slack = 0.0 if exact else tolerance
     for row in np.ndindex(d.shape):
-        same[row], multiple[row], deviation[row] = _compare(theirs[row], mine[row], 0 if exact else tolerance)
+        same[row], multiple[row], deviation[row] = _compare(theirs[row], mine[row], slack, floor[row])
     if d.shape:
-        return Certificate(same, multiple, deviation, 0.0 if exact else tolerance)
-    return Certificate(
-        bool(same),
-        multiple[()].item() if not exact else multiple[()],
-        deviation[()].item() if not exact else deviation[()],
-        0.0 if exact else tolerance,
-    )
+        return Certificate(same, multiple, deviation, slack)
+    one, other_one = (value[()] if exact else float(value) for value in (multiple, deviation))
+    return Certificate(bool(same), one, other_one, slack)
 
 
 def _components(d: Differential, other: Pay | Differential, pay: Pay) -> Array:
@@ -89,7 +91,7 @@ def _components(d: Differential, other: Pay | Differential, pay: Pay) -> Array:
     return values
 
 
-def _compare(u: Array, v: Array, tolerance: float) -> tuple[bool, Any, Any]:
+def _compare(u: Array, v: Array, tolerance: float, floor: Any) -> tuple[bool, Any, Any]:
     """Return whether u − v is one number, that number, and the range of u − v."""
     undecided = infinite(u) & infinite(v) & np.asarray(u == v, dtype=bool)
     beyond = (infinite(u) | infinite(v)) & ~undecided
@@ -110,5 +112,5 @@ def _compare(u: Array, v: Array, tolerance: float) -> tuple[bool, Any, Any]:
     first, last = order[0], order[-1]
     spread = sum_of(np.array([high[last], low[last], -high[first], -low[first]]))
     middle = sum_of(np.array([high[last] / 2, low[last] / 2, high[first] / 2, low[first] / 2])) + 0.0
-    slack = tolerance * np.maximum(np.abs(u), np.abs(v))
+    slack = tolerance * np.maximum(np.abs(u), np.abs(v)) + floor
     return bool((high - slack).max() <= (high + slack).min()), middle, spread

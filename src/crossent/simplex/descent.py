@@ -12,6 +12,7 @@ from crossent.errors import invalid_type, invalid_value
 from crossent.simplex import metrics
 from crossent.simplex.rows import column, read_only, row_sum
 from crossent.simplex_inputs import FloatArray, class_index
+from crossent.targets import real
 
 if TYPE_CHECKING:
     from crossent.simplex.one_form import Differential
@@ -43,7 +44,7 @@ def descend(d: Differential, metric: int | str, steps: int, step_size: float) ->
     """Return the path of so many steps of one size."""
     if isinstance(steps, bool) or not hasattr(steps, "__index__"):
         raise invalid_type("steps", steps, "a number of steps, 0 or more")
-    count, size = operator.index(steps), float(step_size)
+    count, size = operator.index(steps), real("step_size", step_size)
     if count < 0:
         raise invalid_value("steps", count, "a number of steps, 0 or more")
     if not 0 < size < np.inf:

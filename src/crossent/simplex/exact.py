@@ -1,4 +1,4 @@
-"""Predictions given as fractions: what they sum to, their logarithms, and the loss in symbols."""
+"""Predictions given as fractions: their logarithms, and the loss in symbols."""
 
 from __future__ import annotations
 
@@ -9,19 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crossent.errors import invalid_type, invalid_value
-from crossent.simplex_inputs import Array, FloatArray, row_name
+from crossent.simplex_inputs import Array, FloatArray
 
 if TYPE_CHECKING:
     from crossent.simplex.one_form import Differential
-
-
-def check_sums(sums: Array) -> None:
-    """Raise for the first row of fractions that does not sum to exactly 1."""
-    for row in np.argwhere(np.asarray(sums != 1, dtype=bool)):
-        place = f"the sum of {row_name('probs', row)}"
-        raise ValueError(
-            f"{place} = {sums[tuple(row)]}: expected exactly 1, as probs are fractions (or normalize=True)"
-        )
 
 
 def logarithms(probs: Array) -> FloatArray:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crossent.simplex.pairing import pair
+from crossent.simplex.pairing import beyond_bounds, endless_slope, pair
 from crossent.simplex.rows import column, infinite, only, row_sum, zeros_like
 from crossent.simplex_inputs import Array, class_index
 
@@ -47,7 +47,15 @@ def euclidean(d: Differential) -> Array:
 
 def logit_velocity(d: Differential) -> Array:
     """Return −J g for the logit gradient g, J = diag(q) − qqᵀ."""
-    q, g = d.probs, d.logits
+    endless, lead = endless_slope(d)
+    if endless.any():
+        finite = np.where(column(endless), 0.0, d.logits)
+        return beyond_bounds(_minus_jacobian(d, lead), _minus_jacobian(d, finite), column(endless))
+    return _minus_jacobian(d, d.logits)
+
+
+def _minus_jacobian(d: Differential, g: Array) -> Array:
+    q = d.probs
     out = q * (column(row_sum(q * g)) - g)
     top = np.argmax(d.log_probs, axis=-1)[..., None]
     # Minus the others: g_k − ⟨q, g⟩ cancels where q_k is near 1.

@@ -14,15 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from crossent.errors import invalid_value
+from crossent.family.protocol import PredictionLoss
 from crossent.simplex import certificate, descent, metrics, second_order
-from crossent.simplex.pairing import ROUNDING, pair
-from crossent.simplex.prediction_loss import PredictionLoss
+from crossent.simplex.pairing import NEAR, ROUNDING, almost, pair
 from crossent.simplex.rows import column, infinite, is_exact, only, read_only, row_sum, zeros_like
-from crossent.simplex_inputs import Array, Pay, class_index, payment_weights, per_class, refuse, row_name
-
-# The probability that stands for one that is exactly 0 where a product of 0 and inf has a limit.
-_ALMOST_ZERO = 1e-100
+from crossent.simplex_inputs import Array, Pay, class_index, payment_weights, per_class, refuse, row_name, wrong_sum
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,9 +241,8 @@ class Differential:
         total, size = np.asarray(row_sum(direction)), np.asarray(row_sum(abs(direction)))
         off = np.asarray(abs(total) > (0 if self.exact else ROUNDING) * size, dtype=bool)
         for row in np.argwhere(off):
-            lost = total[tuple(row)] if self.exact else float(total[tuple(row)])
             want = "0: a direction along the simplex keeps Σq = 1"
-            raise invalid_value(f"the sum of {row_name('v', row)}", lost, want)
+            raise wrong_sum(row_name("v", row), total[tuple(row)], want)
         return pair(self, direction)
 
     def transfer(self, src: int | str, dst: int | str) -> Any:
@@ -277,7 +272,7 @@ class Differential:
         pay : str, int or array of shape (C,)
             The rule of this derivative's components.
         tolerance : float
-            How far a component may be off, relative to itself: rounding. Fractions are compared exactly.
+            How far a component may be off, relative to itself, beside 2⁻⁴⁹·P. Fractions are compared exactly.
 
         Returns
         -------
@@ -404,19 +399,23 @@ class Differential:
         return (self[i] for i in range(len(self)))
 
     def _in_proportion(self) -> Array:
-        # (P·q − p)/q and not P − p/q, which cancels where q is near p.
-        ambient, multiple = self.ambient, column(self._multiple_in_proportion())
-        inside = np.asarray(self.probs > 0, dtype=bool) & ~infinite(ambient)
+        multiple = column(self._multiple_in_proportion())
+        ambient = self.ambient
+        inside = np.asarray(self.probs > 0, dtype=bool)
+        if self.loss_function is None:
+            inside &= np.asarray(self.truth > 0, dtype=bool)
         with np.errstate(over="ignore", invalid="ignore"):
             out = np.where(infinite(ambient), ambient, ambient + multiple)
+            # (P·q − p)/q and not P − p/q, which cancels where q is near p.
             out[inside] = self.logits[inside] / self.probs[inside]
         return out
 
     def _multiple_in_proportion(self) -> Any:
         if self.loss_function is None:
             return self.mass
-        ambient = self.ambient
-        probs = np.where(infinite(ambient) & (self.probs < _ALMOST_ZERO), _ALMOST_ZERO, self.probs)
+        near, nearer = almost(self, NEAR), almost(self, NEAR**2)
         with np.errstate(all="ignore"):
-            ambient = np.asarray(self.loss_function.ambient(probs, self.truth))
-            return 0 - row_sum(np.where(np.isfinite(ambient) | (probs > 0), probs * ambient, 0.0))
+            here = np.where(near > 0, near * self.loss_function.ambient(near, self.truth), 0.0)
+            there = np.where(nearer > 0, nearer * self.loss_function.ambient(nearer, self.truth), 0.0)
+            falling = (self.probs == 0) & ~(np.abs(there - here) <= 1e-9 * np.abs(here))
+        return 0 - row_sum(np.where(falling, 0.0, there))

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crossent.simplex.pairing import ROUNDING
+from crossent.simplex.pairing import NEAR, ROUNDING, almost, beyond_bounds, endless_slope, relative
 from crossent.simplex.rows import column, infinite, only, zeros_like
 from crossent.simplex_inputs import Array, Pay, payment_weights
 
 if TYPE_CHECKING:
     from crossent.simplex.one_form import Differential
 
-# Stands for a probability of 0 where the limit of a product of 0 and inf is wanted.
-_ALMOST_ZERO = 1e-100
+# Near a face, a second derivative beyond this has no bound.
+_ENDLESS = 1e50
 
 
 def hessian(d: Differential, pay: Pay) -> Array:
@@ -22,14 +22,9 @@ def hessian(d: Differential, pay: Pay) -> Array:
     second = _ambient(d)
     if isinstance(pay, str) and pay == "nobody":
         return second
-    if isinstance(pay, str) and pay == "in proportion" and d.loss_function is None:
-        # A w = p/q = −a and wᵀ A w = P, in the limit too, where A grows as 1/ε² and a as 1/ε.
-        ambient, beyond = d.ambient, infinite(second)
-        with np.errstate(invalid="ignore"):
-            out = only(~beyond, second) + column(column(d.mass)) + (ambient[..., :, None] + ambient[..., None, :])
-        out[beyond] = np.inf
-        return np.asarray(out)
-    weights = _weights(d, pay)
+    if isinstance(pay, str) and pay == "in proportion":
+        return _in_proportion(d, second)
+    weights = payment_weights(pay, d.classes, exact=d.exact)
     beyond = infinite(second)
     finite = _between(only(~beyond, second), weights)
     if not beyond.any():
@@ -53,7 +48,7 @@ def fisher_metric(d: Differential, pay: Pay) -> Array:
         return second
     if isinstance(pay, str) and pay == "in proportion":
         return np.asarray(second - 1)
-    weights = _weights(d, pay)
+    weights = payment_weights(pay, d.classes, exact=d.exact)
     beyond = infinite(second)
     lead = _between(_diagonal(np.where(infinite(inverse), 1, 0) + zeros_like(inverse)), weights)
     finite = _between(only(~beyond, second), weights)
@@ -75,16 +70,42 @@ def hessian_logits(d: Differential) -> Array:
     """Return P (diag(q) − qqᵀ), or Jᵀ A J + Σ_c a_c ∂²q_c/∂z∂zᵀ for another loss."""
     if d.loss_function is None:
         return np.asarray(column(column(d.mass)) * fisher(d))
-    probs = np.where(infinite(d.ambient) & (d.probs < _ALMOST_ZERO), _ALMOST_ZERO, d.probs)
+    q, second = _nearly(d)
+    jacobian = np.asarray(0.0 - q[..., :, None] * q[..., None, :])
+    index = np.arange(q.shape[-1])
+    jacobian[..., index, index] = q * (0.0 - np.expm1(d.log_probs))
+    slope = np.where(np.isinf(d.logits), 0.0, d.logits)
+    curved = np.asarray(jacobian @ second @ jacobian + _bend(q, slope))
+    endless, lead = endless_slope(d)
+    return beyond_bounds(_bend(q, lead), curved, column(column(endless))) if endless.any() else curved
+
+
+def _bend(q: Array, slope: Array) -> Array:
+    """Return what the curvature of softmax adds: diag(g) − q gᵀ − g qᵀ for the logit gradient g."""
+    cross = q[..., :, None] * slope[..., None, :]
+    return np.asarray(_diagonal(slope) - (cross + np.swapaxes(cross, -1, -2)))
+
+
+def _nearly(d: Differential) -> tuple[Array, Array]:
+    """Return the prediction and the ambient second derivative just inside."""
+    assert d.loss_function is not None
+    steep = infinite(_ambient(d)).any(axis=-1)
+    q = np.where(steep, np.maximum(almost(d), NEAR * (d.truth == 0)), d.probs)
     with np.errstate(all="ignore"):
-        second = np.asarray(d.loss_function.hessian(probs, d.truth))
-    jacobian = fisher(d)
-    index = np.arange(probs.shape[-1])
-    absent = d.probs < probs
-    jacobian[..., index, index] = np.where(absent, probs, jacobian[..., index, index])
-    q, g = d.probs, d.logits
-    cross = q[..., :, None] * g[..., None, :]
-    return np.asarray(jacobian @ second @ jacobian + _diagonal(g) - (cross + np.swapaxes(cross, -1, -2)))
+        return q, np.asarray(d.loss_function.hessian(q, d.truth))
+
+
+def _in_proportion(d: Differential, second: Array) -> Array:
+    if d.loss_function is not None:
+        q, inside = _nearly(d)
+        out = _between(inside, q)
+        return np.where(abs(out) > _ENDLESS, np.where(out > 0, np.inf, -np.inf), out)
+    # A w = p/q = −a and wᵀ A w = P, in the limit too, where A grows as 1/ε² and a as 1/ε.
+    ambient, beyond = d.ambient, infinite(second)
+    with np.errstate(invalid="ignore"):
+        out = only(~beyond, second) + column(column(d.mass)) + (ambient[..., :, None] + ambient[..., None, :])
+    out[beyond] = np.inf
+    return np.asarray(out)
 
 
 def _ambient(d: Differential) -> Array:
@@ -104,18 +125,13 @@ def _ambient(d: Differential) -> Array:
 def _rates(d: Differential, second: Array) -> Array:
     """Return how fast entries grow on the segment to the truth: p/q² does as 1/p times a common rate."""
     if d.loss_function is not None:
-        return np.asarray(np.sign(second))
+        growth = _nearly(d)[1].reshape(*d.shape, -1)
+        return relative(growth, infinite(second).reshape(growth.shape)).reshape(second.shape)
     rate = zeros_like(d.truth)
     absent = np.asarray((d.truth > 0) & np.isneginf(d.log_probs), dtype=bool)
     rate[absent] = 1 / d.truth[absent]
     rate[~absent] += 1
     return _diagonal(rate)
-
-
-def _weights(d: Differential, pay: Pay) -> Array:
-    if isinstance(pay, str) and pay == "in proportion":
-        return d.probs
-    return payment_weights(pay, d.classes, exact=d.exact)
 
 
 def _between(second: Array, w: Array) -> Array:

@@ -47,7 +47,7 @@ def dog() -> Story:
                     "dog_pays_b": second.derivatives["dog"].tolist(),
                     "everyone_a": first.derivatives["everyone"].tolist(),
                     "everyone_b": second.derivatives["everyone"].tolist(),
-                    "deviation": pair.differential_deviation,
+                    "deviation": float(pair.differential_deviation),
                 },
             ),
             Fact(
@@ -223,7 +223,7 @@ def soft() -> Story:
 
 
 def _adds(explanation: Explanation) -> dict[str, float]:
-    return {f"{name}_adds": explanation.multiples[name] for name in _CLASSES}
+    return {f"{name}_adds": float(explanation.multiples[name]) for name in _CLASSES}
 
 
 def optimum() -> Story:

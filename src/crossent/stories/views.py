@@ -10,10 +10,9 @@ from rich.text import Text
 
 from crossent.explanation.html import table as html_table
 from crossent.explanation.text import ClassTable, Column, class_table
-from crossent.explanation.words import headline
+from crossent.explanation.words import headline, left_out
 
 if TYPE_CHECKING:
-    from crossent.explanation.prediction import Explanation
     from crossent.stories.story import Story, StoryTable
 
 
@@ -24,17 +23,12 @@ def story_view(story: Story) -> RenderableType:
         parts += [
             Text(f"{caption}: {headline(one.differential)}", style="bold"),
             class_table(one, story.rows(one)),
-            *_left_out(story, one),
+            *map(Text, left_out(one.differential, story.rows(one))),
             Text(),
         ]
     for table in story.tables:
         parts += [Text(table.title, style="bold"), _text_table(table), Text()]
     return Group(*parts, *(_bullet(fact.text) for fact in story.facts))
-
-
-def _left_out(story: Story, one: Explanation) -> list[Text]:
-    left = len(one.differential.classes) - len(story.rows(one))
-    return [Text(f"… and {left} more classes")] if left else []
 
 
 def _bullet(text: str) -> RenderableType:
@@ -67,7 +61,7 @@ def story_html(story: Story) -> str:
     parts = [f"<h3>{escape(story.title)}</h3><p><em>{escape(story.question)}</em></p>"]
     for caption, one in story.predictions.items():
         parts.append(html_table(one, f"{caption}: {headline(one.differential)}", story.rows(one)))
-        parts += [f"<p>{escape(text.plain)}</p>" for text in _left_out(story, one)]
+        parts += [f"<p>{escape(line)}</p>" for line in left_out(one.differential, story.rows(one))]
     for table in story.tables:
         head = "".join(f'<th scope="col">{escape(title)}</th>' for title in table.columns)
         rows = "".join(

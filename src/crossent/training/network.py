@@ -85,3 +85,8 @@ def fold_center(theta: Array, layer_sizes: Sequence[int], center: Array) -> Arra
     shift = center.astype(np.float64) @ weights[0].astype(np.float64)
     biases[0][...] = biases[0] - shift
     return folded
+
+
+def unfold_center(theta: Array, layer_sizes: Sequence[int], center: Array | None) -> Array:
+    """Return the parameters that do to a row minus ``center`` what ``theta`` does to the raw row."""
+    return theta.copy() if center is None else fold_center(theta, layer_sizes, -center)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from crossent.training.examples import Examples
-from crossent.training.network import Array, initial_parameters, native_network, native_rows
+from crossent.training.network import Array, initial_parameters, layers, native_network, native_rows
 
 Indices = npt.NDArray[np.int64]
 # Rows evaluated at a time where batches are smaller.
@@ -20,6 +20,7 @@ class Problem:
     """Minimise the mean log-loss of the examples plus ``alpha/2 * |W|^2`` over the parameters of a network.
 
     The mean is over the rows' mass: weight times summed truth. A row of weight 2 is the same as two rows.
+    ``center`` and ``mass_per_row`` may be given: those of all the rows, where these are a part of them.
 
     Attributes
     ----------
@@ -40,8 +41,9 @@ class Problem:
         *,
         alpha: float,
         batch_size: int,
-        center: bool,
+        center: bool | Array,
         n_threads: int = 1,
+        mass_per_row: float | None = None,
     ) -> None:
         self.examples, self.alpha = examples, alpha
         self.layer_sizes = (examples.x.shape[1], *hidden_layer_sizes, examples.n_classes)
@@ -50,8 +52,11 @@ class Problem:
         self.n_batches = -(-len(self.kept) // batch_size)
         self.bounds = np.arange(self.n_batches + 1) * len(self.kept) // self.n_batches
         self.batch_rows = int(np.diff(self.bounds).max())
-        self.center = examples.center(self.row_mass) if center else None
-        self._mass_per_row = float(self.row_mass[self.kept].mean())
+        if isinstance(center, np.ndarray):
+            self.center: Array | None = center.astype(examples.x.dtype)
+        else:
+            self.center = examples.center(self.row_mass) if center else None
+        self._mass_per_row = float(self.row_mass[self.kept].mean()) if mass_per_row is None else mass_per_row
         self._rows = native_rows(examples, self.center)
         self._network = native_network(
             self.layer_sizes,
@@ -67,7 +72,7 @@ class Problem:
     def descend(
         self,
         theta: Array,
-        velocity: Array,
+        state: Array,
         order: Indices,
         bounds: Indices,
         learning_rate: npt.NDArray[np.float64],
@@ -75,10 +80,20 @@ class Problem:
         momentum: float,
         nesterov: bool = False,
         loss_limit: float = np.inf,
+        optimizer: int = 0,
+        rate_scale: npt.NDArray[np.float64] | None = None,
+        average: Array | None = None,
+        l1: float = 0.0,
+        dropout: float = 0.0,
+        seed: int = 0,
+        steps_before: int = 0,
+        weight_before: float = 0.0,
+        averaged_before: int = 0,
     ) -> tuple[int, float]:
         """Take a step per batch, in place; return the steps taken and the sum of the batches' mean losses.
 
-        Stops before the step of a batch whose mean loss is over the limit or NaN.
+        Stops before the step of a batch whose mean loss is over the limit or NaN. What the later arguments mean is
+        said in ``training.optimizer``.
         """
         steps, loss = self._network.train(
             self._rows,
@@ -86,12 +101,21 @@ class Problem:
             bounds,
             learning_rate,
             theta,
-            velocity,
+            state,
+            average=average,
+            rate_scale=np.ones(2 * len(self.layer_sizes) - 2) if rate_scale is None else rate_scale,
+            optimizer=optimizer,
             momentum=momentum,
             nesterov=nesterov,
-            alpha=self.alpha,
+            l2=self.alpha,
+            l1=l1,
+            dropout=dropout,
+            seed=seed,
             mass_per_row=self._mass_per_row,
             loss_limit=loss_limit,
+            steps_before=steps_before,
+            weight_before=weight_before,
+            averaged_before=averaged_before,
         )
         return steps, loss / self._mass_per_row
 
@@ -110,7 +134,33 @@ class Problem:
         total = self._network.gradient(self._rows, self.kept, theta, 1 / total_mass, grad)
         return float(total / total_mass), grad
 
-    def evaluate(self, theta: Array, rows: Any, n: int) -> tuple[float, float]:
-        """Return the mean log-loss and the accuracy on ``n`` other rows of weight 1."""
-        total, correct = self._network.evaluate(rows, np.arange(n), theta)
-        return float(total / n), correct / n
+    def batch_gradient(self, theta: Array, order: Indices) -> Array:
+        """Return the gradient of a batch's loss, as a step takes it."""
+        grad = np.empty_like(theta)
+        self._network.gradient(self._rows, order, theta, 1 / (self._mass_per_row * len(order)), grad)
+        return grad
+
+    def centred(self, rows: Indices) -> npt.NDArray[np.float64]:
+        """Return a few rows minus the center, in float64."""
+        x = self.examples.x[rows].astype(np.float64)
+        return x if self.center is None else x - self.center
+
+    def idle_share(self, theta: Array, rows: Indices) -> float:
+        """Return the greatest share, over the hidden layers, of units that are 0 on all of a few rows."""
+        weights, biases = layers(theta, self.layer_sizes)
+        out, share = self.centred(rows).astype(theta.dtype), 0.0
+        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+            out = np.maximum(out @ weight + bias, 0)
+            share = max(share, float((out == 0).all(axis=0).mean()))
+        return share
+
+    def constant_loss(self) -> float:
+        """Return the mean log-loss of predicting the classes' shares for every row, in nats."""
+        share = self.examples.class_mass() / self.row_mass.sum()
+        share = share[share > 0]
+        return float(-(share * np.log(share)).sum())
+
+    def evaluate(self, theta: Array, rows: Any, order: Indices) -> tuple[float, float]:
+        """Return the mean log-loss and the accuracy on some of other rows, whose weight is 1."""
+        total, correct = self._network.evaluate(rows, order, theta)
+        return float(total / len(order)), correct / len(order)
