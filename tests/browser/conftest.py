@@ -1,4 +1,4 @@
-"""A real headless Chromium, the server as a user starts it, and a page that tells what it asked for and complained of."""
+"""A real headless Chromium, the server as a user starts it, and a page that tells what it asked for."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ TOLERANCE = 1e-12
 
 
 def random_cases(seed=20):
-    """Predictions and truths of 2 to 7 classes: inside, confident to 1e-300, on edges and corners; labels and masses."""
+    """Predictions of 2 to 7 classes, inside, confident to 1e-300, on edges and corners; labels and masses."""
     rng = np.random.default_rng(seed)
     cases = []
     for i in range(N_POINTS):
@@ -140,7 +140,8 @@ def test_paths_agree_with_python(browser, exported):
     metrics = ["euclidean", "natural", "logit", "exponentiated", 0, 1, 2]
     script = """async ([cases, metrics]) => {
       const { descents } = await import("crossent/explanation.js");
-      return cases.map(({ q, p }) => JSON.parse(JSON.stringify(descents(q, p, metrics, 20, 0.05), (k, x) => x === Infinity ? "inf" : x)));
+      const spelled = (key, x) => (x === Infinity ? "inf" : x);
+      return cases.map(({ q, p }) => JSON.parse(JSON.stringify(descents(q, p, metrics, 20, 0.05), spelled)));
     }"""
     for case, paths in zip(cases, page.evaluate(script, [cases, metrics]), strict=True):
         d = differential(case["q"], case["p"])

@@ -149,7 +149,7 @@ def test_the_export_is_whole_or_not_at_all(tmp_path):
 def test_the_export_needs_no_server_library(tmp_path):
     code = (
         "import sys; sys.modules['starlette'] = sys.modules['uvicorn'] = None\n"
-        f"from crossent.cli import main; main(['explore', *{{arguments}}])"
+        "from crossent.cli import main; main(['explore', *{arguments}])"
     )
     arguments = ["--export", str(tmp_path / "page.html")]
     done = subprocess.run([sys.executable, "-c", code.format(arguments=arguments)], capture_output=True, text=True)
