@@ -10,7 +10,7 @@ const RAYS = 180;
 /** Seen from straight above (tilt 0) or leaning back (tilt 1), so that a point off the triangle can be seen to be off it. */
 export class Plane {
   constructor(x, y, side, tilt = 0) {
-    const elevation = Math.PI / 2 - tilt * 0.72;
+    const elevation = Math.PI / 2 - tilt * 0.88;
     Object.assign(this, { x, y, side, sine: Math.sin(elevation), cosine: Math.cos(elevation) });
   }
 

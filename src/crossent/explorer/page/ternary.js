@@ -118,7 +118,7 @@ function ground(plane, { p, classes, d }) {
   for (const { level, runs } of contours(p)) {
     parts.push(s("path", { class: "contour", d: runs.map((run) => plane.path(run)).join("") }));
     const last = rightmost(runs.flat(), plane);
-    if (!last || Math.hypot(last[0] - labelled[0], last[1] - labelled[1]) < 18) continue;
+    if (!last || Math.hypot(last[0] - labelled[0], last[1] - labelled[1]) < 24) continue;
     labelled = last;
     parts.push(s("text", { class: "level", x: last[0] + 5, y: last[1] + 4 }, number(level, 3)));
   }
