@@ -126,7 +126,7 @@ def test_each_story_shows_its_numbers(open_page, url, name):
     assert page.inner_text(".question") == story.question
     told = page.inner_text(".facts").replace(MINUS, "-").replace("∞", "inf")
     for fact in story.facts:
-        assert fact.text.replace(MINUS, "-") in told
+        assert re.sub(r"\b([pq])_", r"\1", fact.text.replace(MINUS, "-")) in told
     first = next(iter(story.predictions.values())).differential
     assert page.inner_text("#loss").startswith(f"H(p, q) = {first.loss:.4f}" if first.loss > 0.1 else "H(p, q) = ")
     captions = page.locator("#story .choices button")
@@ -380,3 +380,37 @@ def test_the_served_page_says_that_python_agrees(open_page, address):
     command = [sys.executable, "-m", "crossent", "explain", "--probs", "dog=0.5,cat=0.25,bird=0.25", "--label", "dog"]
     printed = subprocess.run([*command, "--json"], check=True, capture_output=True, text=True).stdout
     assert answer.value.text() == printed
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "q=1,0,0&p=dog",
+        "q=0,0,1&p=dog&pay=nobody&show=euclidean,natural,logit,balls",
+        "q=0,1,0&p=0.5,0,0.5&pay=everyone",
+        "q=0.5,0.5,0&p=0,0,0",
+        "q=0.2,0.3,0.5&p=2,1,3&pay=in%20proportion&paths=charts",
+        "q=1e-300,0.5,0.5&p=dog&step=10",
+        "q=1,1e-20&p=0&pay=1",
+        "q=0.5,0.3,0.2&p=dog&pay=3,-1,-1&raise=bird",
+        "q=" + ",".join(["0.01"] * 100) + "&p=" + ",".join(["0.01"] * 100),
+        "q=0.25,0.25,0.25,0.25&p=c&classes=a%2Cb,c,d%3De,f%26g",
+    ],
+    ids=lambda text: text[:40],
+)
+def test_the_corners_show_numbers_everywhere(open_page, url, part):
+    page = open_page(f"{url}#{part}")
+    assert page.locator("#problem").is_hidden()
+    for text in ("NaN", "undefined", "not a number", "null"):
+        assert text not in page.inner_text("main")
+        assert text not in page.evaluate("[...document.querySelectorAll('svg')].map((e) => e.outerHTML).join()")
+    # Written to the address and read again it is the same view.
+    page.click("#who-pays [data-value='everyone'], #who-pays select >> nth=0")
+    page.locator("#margin").fill("12")
+    page.wait_for_timeout(250)
+    first = page.inner_text("#table")
+    page.reload()
+    page.wait_for_selector("html[data-ready=yes]")
+    assert page.inner_text("#table") == first
+    if page.locator("#python a").count():
+        assert "same numbers" in page.inner_text("#python")
