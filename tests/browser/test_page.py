@@ -226,7 +226,8 @@ def test_descents_differ_by_metric_and_by_chart(open_page, url):
 
 
 def test_the_margin_slider_shows_what_float32_loses(open_page, url):
-    page = open_page(url)
+    page = open_page(f"{url}#story=margin&prediction=3")
+    assert page.input_value("#margin") == "40"
     for margin, lost in (("10", False), ("17", True), ("40", True)):
         page.locator("#margin").fill(margin)
         cells = page.locator("#margins tbody td").all_text_contents()

@@ -89,6 +89,8 @@ export function storyView(story, index) {
   const { classes, prediction, truth: p } = story.predictions[index];
   const view = { ...begin(classes, prediction, p), story: story.name, prediction: index };
   const wrong = story.shown.map((name) => classes.indexOf(name)).filter((c) => p[c] === 0);
+  // The last figure follows the story that it is about.
+  if (story.name === "margin") view.margin = Math.round(Math.log(prediction[0] / prediction[1]));
   return wrong.length ? { ...view, rise: wrong.at(-1) } : view;
 }
 

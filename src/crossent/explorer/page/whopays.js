@@ -83,7 +83,7 @@ export function whoPays(host, change) {
       const rows = [
         ["derivative", number(segment.slope, 7), "nats per unit"],
         ["measured", found ? number(found.slope, 7) : "—", found ? `over ±${number(found.step, 2)}` : "the loss is infinite here"],
-        ["loss", `${nats(d.loss)} → ${nats(ambientLoss(end, d.p))}`, "along the segment drawn"],
+        ["loss", `${nats(d.loss)} → ${nats(ambientLoss(end, d.p))}`, "along the segment"],
       ];
       result.replaceChildren(...rows.map(([name, value, unit]) => h("div", { class: name }, h("dt", {}, name), h("dd", {}, h("b", {}, value), " ", h("span", {}, unit)))));
       say(formula, `${derivativeFormula(view, pay, rise, segment.slope)}.${remark(view)}`);
