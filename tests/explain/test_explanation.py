@@ -374,6 +374,7 @@ def test_any_logits_can_be_explained_in_every_view(logits, data):
         ({"probs": [0.5, 0.5], "target": 0, "loss": 3}, "loss is a int: expected the name of a loss"),
         ({"probs": [0.5, 0.5], "target": 0, "metric": 3}, "metric is a int: expected a metric by name"),
         ({"probs": [0.5, 0.5], "target": 0, "step": "1"}, "step is a str: expected a positive, finite number"),
+        ({"probs": [Fraction(1, 2)] * 2, "target": 0, "loss": "brier"}, "Brier is not computed in fractions"),
         ({"probs": "ab", "target": 0}, "probs cannot be read as one number per class"),
     ],
 )
@@ -391,7 +392,6 @@ def test_wrong_calls_are_refused(options, message):
         ({"probs": [0.5, 0.5], "target": 0, "step": 0}, "step = 0: expected a positive, finite number"),
         ({"probs": [0.5, 0.5], "target": 0, "step": math.nan}, "step = nan"),
         ({"probs": [0.5, 0.5], "target": 0, "loss": "hinge"}, "loss = 'hinge': expected one of 'cross-entropy'"),
-        ({"probs": [Fraction(1, 2)] * 2, "target": 0, "loss": Brier()}, "loss = 'Brier': expected 'cross-entropy'"),
         ({"probs": [Fraction(1, 2), Fraction(1, 3)], "target": 0}, "the sum of probs = 5/6: expected exactly 1"),
         ({"probs": [0.5, 0.5], "classes": ["nobody", "b"], "target": 0}, "a name that is not a rule of payment"),
     ],

@@ -57,3 +57,9 @@ def test_names_take_spaces_capitals_and_parameters():
     assert loss_function("focal:gamma=0").value([0.5, 0.5], 0) == pytest.approx(math.log(2))
     assert loss_function("cross entropy") is None
     assert loss_function(None) is None
+
+
+def test_an_infinite_entry_hides_no_finite_multiple():
+    text = " ".join(explain([0.5, 0.49, 0.01], target=0, loss="reverse-kl").to_text(120).split())
+    assert "dog" not in text
+    assert "0 pays -0.3069." in text

@@ -112,6 +112,19 @@ def test_natural_descent_walks_straight_to_the_truth(d):
         np.testing.assert_allclose(q, goal + 0.75**k * (d.probs - goal), atol=1e-14)
 
 
+@pytest.mark.parametrize("payer", [0, 1, 2])
+def test_chart_descent_is_gradient_descent_in_the_free_probabilities(payer):
+    d = differential([0.5, 0.3, 0.2], [0.2, 0.3, 0.5])
+    path = d.flow(payer, steps=5, step_size=0.01)
+    with mpmath.workdps(DIGITS):
+        q, p, step = big(d.probs), big(d.truth), mpmath.mpf(0.01)
+        for k in range(6):
+            np.testing.assert_allclose(path.probs[k], [float(x) for x in q], rtol=1e-14)
+            owed = p[payer] / q[payer]
+            q = [x - step * (owed - y / x) for x, y in zip(q, p)]
+            q[payer] = 1 - sum(x for c, x in enumerate(q) if c != payer)
+
+
 def test_descents_in_different_charts_end_at_different_points():
     d = differential([0.5, 0.3, 0.2], [0.2, 0.3, 0.5])
     ends = [d.flow(r, steps=5, step_size=0.01).probs[-1] for r in range(3)]

@@ -110,7 +110,7 @@ def test_a_loss_of_the_callers_own():
     assert d.transfer(1, 2) == 4
     np.testing.assert_allclose(d.grad("in proportion"), [-1.5, -0.5, 3.5])
     assert d.same_as("everyone").multiple == pytest.approx(-2)
-    assert d.flow("euclidean", 5, 0.1).probs[-1].tolist() == [1, 0, 0]
+    assert d.flow("euclidean", 10, 0.1).probs[-1].tolist() == [1, 0, 0]
 
 
 class Broken(Cost):

@@ -65,8 +65,9 @@ class Comparison:
     def logit_gradient_deviation(self) -> float | Fraction:
         """The largest difference between entries of the two logit gradients."""
         one, two = self.first.differential.logits, self.second.differential.logits
-        deviation: float | Fraction = abs(one - two).max()
-        return deviation if isinstance(deviation, Fraction) else float(deviation)
+        gaps = [Fraction(0) if a == b else abs(a - b) for a, b in zip(one.tolist(), two.tolist(), strict=True)]
+        largest = max(gaps)
+        return largest if self.first.differential.exact and self.second.differential.exact else float(largest)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the first explanation's dict, the second's as "against", and what sets them apart."""

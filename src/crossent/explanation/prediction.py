@@ -209,8 +209,6 @@ def explain(
     if d.shape:
         argument = "probs" if logits is None else "logits"
         raise invalid_value(f"{argument}.shape", d.probs.shape, "one prediction: one number per class, (C,)")
-    if d.exact and function is not None:
-        raise invalid_value("loss", function.name, f"{CROSS_ENTROPY!r}, as probs are fractions")
     return Explanation(d, payments(d, pay), _metrics(metric), _positive(step))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crossent.explanation.words import number, shown
+from crossent.explanation.words import bracketed, number, shown
 
 if TYPE_CHECKING:
     from crossent.explanation.prediction import Explanation
@@ -109,7 +109,7 @@ def _truth_pays(d: Differential, y: int, c: int) -> Question | None:
         (
             chart[c],
             f"The chain rule adds the entry of {true}, {number(a[y])}, times −1, for {true} falls: "
-            f"{number(a[c])} − ({number(a[y])}).",
+            f"{number(a[c])} − {bracketed(a[y])}.",
         ),
         [
             (a[c], f"This holds {true} fixed: nobody pays, and the probabilities no longer sum to 1."),
@@ -122,6 +122,7 @@ def _truth_pays(d: Differential, y: int, c: int) -> Question | None:
 def _between_others(d: Differential, y: int, c: int, k: int) -> Question | None:
     true, source, sink = (_name(d, i) for i in (y, c, k))
     a, chart = d.ambient, d.grad(y)
+    in_logits = d.logits[k] - d.logits[c] if d.logits[k] != d.logits[c] else 0
     return _ask(
         f"Probability moves from {source} to {sink}, and that of {true} stays. Per unit, the loss changes by",
         (
@@ -131,7 +132,7 @@ def _between_others(d: Differential, y: int, c: int, k: int) -> Question | None:
         [
             (chart[k], f"This is {sink} rising while {true} pays. Here {source} pays, and gives back its own entry."),
             (a[y], f"This is the entry of {true}, whose probability does not change."),
-            (d.logits[k] - d.logits[c], "This is a difference of logit gradients: it belongs to a move in logits."),
+            (in_logits, "This is a difference of logit gradients: it belongs to a move in logits."),
         ],
     )
 

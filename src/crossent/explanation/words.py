@@ -28,6 +28,12 @@ def number(value: float | Fraction, digits: int = 4) -> str:
     return str(value) if isinstance(value, Fraction) else f"{value:.{digits}g}"
 
 
+def bracketed(value: float | Fraction) -> str:
+    """Return a number to be subtracted: in brackets if it has a sign."""
+    text = number(value)
+    return f"({text})" if text.startswith("-") else text
+
+
 def nats(loss: float) -> str:
     """Return a loss for reading: four decimals, or four digits where that would say too little.
 
@@ -135,7 +141,8 @@ def multiple(explanation: Explanation, rule: str) -> float | Fraction:
     The cross-entropy's entries are of one sign; in other losses a sum of both signs may leave rounding for 0.
     """
     d, value = explanation.differential, explanation.multiples[rule]
-    noise = 4 * float(np.finfo(np.float64).eps) * float(abs(d.ambient).max())
+    largest = max((abs(float(a)) for a in d.ambient if math.isfinite(a)), default=0.0)
+    noise = 4 * float(np.finfo(np.float64).eps) * largest
     return 0.0 if d.loss_function is not None and abs(float(value)) < noise else value
 
 
@@ -257,7 +264,7 @@ def _same_moves(d: Differential, y: int) -> str:
     return (
         f"The two differ by {number(d.multiple(y))} in every entry, and a move that keeps the sum at 1 "
         f"cannot see a constant: moving probability from {name} to {other} costs, per unit, "
-        f"{number(ambient[c])} − ({number(ambient[y])}) = {number(d.transfer(y, c))} by the first and "
+        f"{number(ambient[c])} − {bracketed(ambient[y])} = {number(d.transfer(y, c))} by the first and "
         f"{number(chart[c])} − {number(chart[y])} = {number(chart[c] - chart[y])} by the second."
         + (" (A payer adds its own p/q to every entry: nothing, if it has no truth.)" * (d.loss_function is None))
     )

@@ -63,7 +63,7 @@ def certify(d: Differential, other: Pay | Differential, pay: Pay, tolerance: flo
         tolerance = max(float(tolerance), float(np.finfo(float).eps))
     same, multiple, deviation = np.empty(d.shape, bool), np.empty(d.shape, mine.dtype), np.empty(d.shape, mine.dtype)
     # Near 0, entries are what rounding has left of terms as large as the truth.
-    floor = _ROUNDING * np.asarray(d.mass)
+    floor = _ROUNDING * np.asarray(d.mass, dtype=float)
     slack = 0.0 if exact else tolerance
     for row in np.ndindex(d.shape):
         same[row], multiple[row], deviation[row] = _compare(theirs[row], mine[row], slack, floor[row])

@@ -49,7 +49,7 @@ def descend(d: Differential, metric: int | str, steps: int, step_size: float) ->
         raise invalid_value("steps", count, "a number of steps, 0 or more")
     if not 0 < size < np.inf:
         raise invalid_value("step_size", step_size, "a positive, finite number")
-    if metric not in DESCENTS:
+    if not (isinstance(metric, str) and metric in DESCENTS):
         metric = class_index(metric, d.classes, "metric", DESCENTS)
     state = as_floats(d)
     probs, losses = [state.probs], [state.loss]
