@@ -1,6 +1,6 @@
-"""Photograph the page of ``crossent explore`` in the system's Chromium, light, dark and on a telephone.
+"""Photograph the page of ``crossent explore`` in the system's Chromium, light and dark.
 
-    python docs/figures/explore.py     writes docs/figures/explore-light.png, explore-dark.png, explore-narrow.png
+    python docs/figures/explore.py     writes docs/figures/explore-light.png and explore-dark.png
 
 The page is the exported file: no server runs, and nothing is loaded.
 """
@@ -42,7 +42,6 @@ PICTURES = (
         1280,
         980,
     ),
-    Picture("explore-narrow", "story=soft&prediction=2", "light", 360, 1500),
 )
 
 
