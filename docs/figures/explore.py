@@ -34,7 +34,7 @@ class Picture:
 
 SOFT = "q=0.5,0.2,0.3&p=0.2,0.3,0.5"
 PICTURES = (
-    Picture("explore-light", "story=dog&prediction=2&raise=cat&pay=dog", "light", 1280, 980),
+    Picture("explore-light", "story=dog&prediction=2&raise=cat&pay=dog", "light", 1440, 1000),
     Picture(
         "explore-dark",
         f"{SOFT}&raise=bird&pay=nobody&show=euclidean,natural,logit,balls",
