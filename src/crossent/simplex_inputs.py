@@ -82,7 +82,7 @@ def per_class(values: ArrayLike, argument: str, shape: tuple[int, ...] | None = 
         array = _fractions(values, argument)
     else:
         try:
-            array = np.array(values, dtype=np.float64)
+            array = np.array(np.asarray(values), dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise TypeError(f"{argument} cannot be read as one number per class: {error}") from None
     if array.ndim == 0:
@@ -162,7 +162,7 @@ def has_fractions(values: object) -> bool:
     """Return whether a `fractions.Fraction` is among the numbers."""
     if isinstance(values, np.ndarray) and values.dtype != object:
         return False
-    return any(isinstance(value, Fraction) for value in np.array(values, dtype=object).flat)
+    return any(isinstance(value, Fraction) for value in np.asarray(values, dtype=object).flat)
 
 
 def fraction(value: object, argument: str) -> Fraction:

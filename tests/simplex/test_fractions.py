@@ -168,3 +168,12 @@ def test_weights_and_directions_of_fractions_are_exact_or_refused():
         DOG.grad([0.5, 0.5, 0])
     with pytest.raises(ValueError, match="the sum of v"):
         DOG.along([F(1, 3), F(-1, 4), 0])
+
+
+def test_fractions_beyond_the_range_of_floats():
+    tiny = F(1, 10**400)
+    d = differential([tiny, 1 - tiny], 0)
+    assert d.loss == pytest.approx(400 * np.log(10), rel=1e-15)
+    assert d.ambient[0] == -(10**400)
+    assert d.same_as(0).multiple == 10**400
+    assert not d.same_as([0.0, 1.0]).same

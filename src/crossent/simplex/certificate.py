@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crossent.errors import invalid_value
-from crossent.simplex.rows import infinite, is_exact, two_diff
+from crossent.simplex.rows import as_floats, infinite, is_exact, two_diff
 from crossent.simplex_inputs import Array, Pay, per_class, refuse, sum_of
 
 if TYPE_CHECKING:
@@ -59,11 +59,11 @@ def certify(d: Differential, other: Pay | Differential, pay: Pay, tolerance: flo
     mine, theirs = d.grad(pay), _components(d, other, pay)
     exact = is_exact(mine) and is_exact(theirs)
     if not exact:
-        mine, theirs = mine.astype(float), theirs.astype(float)
+        mine, theirs = as_floats(mine), as_floats(theirs)
         tolerance = max(float(tolerance), float(np.finfo(float).eps))
     same, multiple, deviation = np.empty(d.shape, bool), np.empty(d.shape, mine.dtype), np.empty(d.shape, mine.dtype)
     # Near 0, entries are what rounding has left of terms as large as the truth.
-    floor = _ROUNDING * np.asarray(d.mass, dtype=float)
+    floor = _ROUNDING * as_floats(np.asarray(d.mass))
     slack = 0.0 if exact else tolerance
     for row in np.ndindex(d.shape):
         same[row], multiple[row], deviation[row] = _compare(theirs[row], mine[row], slack, floor[row])

@@ -62,6 +62,19 @@ def two_diff(x: Any, y: Any) -> tuple[Array, Array]:
     return gap, np.where(np.isfinite(lost), lost, 0.0)
 
 
+def as_floats(values: Array) -> Array:
+    """Return the numbers in float64, fractions beyond its range as ±inf."""
+    if not is_exact(values):
+        return values
+    out = np.empty(values.shape)
+    for place in np.ndindex(values.shape):
+        try:
+            out[place] = float(values[place])
+        except OverflowError:
+            out[place] = math.inf if values[place] > 0 else -math.inf
+    return out
+
+
 def read_only(array: Array) -> Array:
     """Return the array, which can be written no more."""
     array.setflags(write=False)
