@@ -7,6 +7,7 @@ import { add, scale } from "crossent/sums.js";
 
 const TOP = 26;
 const LABELS = 64;
+const LEFT = 46;
 
 export function bars(host, change) {
   const svg = s("svg", { class: "bars", role: "group", "aria-label": "A bar per class" });
@@ -17,27 +18,28 @@ export function bars(host, change) {
   function draw() {
     const width = host.clientWidth || 520;
     const n = view.classes.length;
-    const step = (width - 16) / n;
+    const step = (width - LEFT - 4) / n;
     const height = 380;
     const floor = height - LABELS;
     const end = add(view.q, scale(view.segment.v, view.segment.length));
-    // A prediction spread over many classes is drawn to its own scale; the truth is written above, not drawn to it.
+    // A prediction spread over many classes is drawn to its own scale; a truth beyond it is marked above.
     const top = Math.max(...view.q, ...end) > 0.4 ? 1 : 1.25 * Math.max(...view.q, ...end);
     const y = (value) => floor - ((floor - TOP) * Math.max(0, value)) / top;
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     svg.setAttribute("height", height);
     const grid = [0, 0.5, 1].map((share) => s("g", { class: "scale" },
-      s("path", { d: `M8 ${y(share * top)}H${width - 8}` }),
-      s("text", { x: width - 8, y: y(share * top) - 4, "text-anchor": "end" }, percent(share * top))));
-    const parts = view.classes.map((name, c) => bar({ name, c, x: 8 + c * step, step, y, floor, end, n }));
+      s("path", { d: `M${LEFT} ${y(share * top)}H${width - 4}` }),
+      s("text", { x: LEFT - 7, y: y(share * top) + 4, "text-anchor": "end" }, percent(share * top))));
+    const parts = view.classes.map((name, c) => bar({ name, c, x: LEFT + c * step, step, y, floor, end, n, top }));
     svg.replaceChildren(...grid, ...parts);
     if (focused !== null) svg.querySelector(`[data-class="${focused}"]`)?.focus({ preventScroll: true });
   }
 
-  function bar({ name, c, x, step, y, floor, end, n }) {
+  function bar({ name, c, x, step, y, floor, end, n, top }) {
     const wide = Math.max(2, step * 0.62);
     const left = x + (step - wide) / 2;
     const [low, high] = [Math.min(view.q[c], end[c]), Math.max(view.q[c], end[c])];
+    const truth = view.p[c] <= top ? y(view.p[c]) : TOP - 12;
     const labelled = n <= 10 || c === view.rise || view.p[c] > 0 || c === view.pay;
     const group = s("g", {
       class: `bar${c === view.rise ? " rises" : ""}${view.p[c] > 0 ? " true" : ""}`, "data-class": c, role: "slider", tabindex: c === view.rise ? 0 : -1,
@@ -48,7 +50,7 @@ export function bars(host, change) {
       s("rect", { class: "q", x: left, y: y(view.q[c]), width: wide, height: Math.max(0, floor - y(view.q[c])) }),
     );
     if (high > low) group.append(s("rect", { class: "paid", x: left, y: y(high), width: wide, height: Math.max(1.5, y(low) - y(high)) }));
-    if (view.p[c] > 0) group.append(s("path", { class: "p", d: `M${left + wide / 2} ${TOP - 18}l6 6l-6 6l-6-6Z` }));
+    if (view.p[c] > 0) group.append(s("path", { class: "p", d: `M${left + wide / 2} ${truth - 6}l6 6l-6 6l-6-6Z` }));
     if (labelled) group.append(nameOf(name, left + wide / 2, floor + 17, n));
     wire(group, c, floor, y);
     return group;

@@ -21,10 +21,11 @@ export function axes(width, height, { x, y }) {
 
 export const polyline = (points) => points.map(([x, y], i) => `${i ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
 
-/** Round numbers from 0 to a top, about four of them. */
-export function ticks(top) {
-  const raw = top / 4;
+/** Round numbers in a range, about four of them. */
+export function ticks(bottom, top) {
+  const raw = (top - bottom) / 4;
   const power = 10 ** Math.floor(Math.log10(raw));
   const size = [1, 2, 5, 10].map((x) => x * power).find((x) => x >= raw);
-  return Array.from({ length: Math.floor(top / size + 1e-9) + 1 }, (_, i) => Number((i * size).toPrecision(6)));
+  const first = Math.ceil(bottom / size - 1e-9);
+  return Array.from({ length: Math.floor(top / size + 1e-9) - first + 1 }, (_, i) => Number(((first + i) * size).toPrecision(6)));
 }

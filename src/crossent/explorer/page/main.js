@@ -29,14 +29,16 @@ const figures = [
   table(at("table"), change),
   paths(at("paths"), change),
   margin(at("margins"), change),
-  quiz(at("quiz"), data.stories, change),
+  quiz(at("quiz"), data.stories, data.start, change),
 ];
 const checked = data.served ? python(at("python")) : null;
 verdict(at("verdict"), data.stories, change);
 
 function derived(next) {
   const d = differential(next.q, next.p);
-  return { ...next, d, segment: segmentOf(d, next.rise, next.pay, next.by) };
+  const story = data.stories.find((one) => one.name === next.story);
+  const shown = (story?.shown ?? []).map((name) => next.classes.indexOf(name));
+  return { ...next, d, shown, segment: segmentOf(d, next.rise, next.pay, next.by) };
 }
 
 function change(patch) {
@@ -97,10 +99,12 @@ function open() {
 
 function typed(event) {
   try {
-    const classes = checkClasses(fields.classes.value.split(",").map((name) => name.trim()));
-    const q = checkPrediction(numbers(fields.q.value, "The prediction", classes.length), classes);
-    const p = truth(fields.p.value, classes);
-    const same = classes.join("\u0001") === view.classes.join("\u0001");
+    // A field that was left alone keeps its numbers, of which it may show fewer digits.
+    const touched = (name) => fields[name].value !== written(name);
+    const same = !touched("classes");
+    const classes = same ? view.classes : checkClasses(fields.classes.value.split(",").map((name) => name.trim()));
+    const q = same && !touched("q") ? view.q : checkPrediction(numbers(fields.q.value, "The prediction", classes.length), classes);
+    const p = same && !touched("p") ? view.p : truth(fields.p.value, classes);
     for (const input of Object.values(fields)) input.removeAttribute("aria-invalid");
     change({ ...(same ? {} : begin(classes, q, p)), classes, q, p, story: null });
   } catch (error) {

@@ -50,8 +50,8 @@ export function paths(host, change) {
       say(shown, number(view.step));
       draw();
       say(note, view.paths === "metrics"
-        ? "One derivative, four metrics, four ways down. The natural path is a straight line to the truth; the loss after 40 steps is at the right."
-        : "Here the rule does matter: a step taken in the free probabilities of a chart has chosen that chart's metric, and each chart leads elsewhere.");
+        ? "One derivative, four metrics, four ways down. The natural path is a straight line to the truth. Beside each name stands the loss after 40 steps."
+        : "Here the rule does matter: a step taken in the free probabilities of a chart has chosen that chart's metric, and each chart takes another way.");
     },
   };
 }
@@ -83,15 +83,16 @@ function drawLosses(svg, { d }, found, width) {
   const all = found.flatMap((one) => one.losses).filter(Number.isFinite);
   const start = Number.isFinite(d.loss) ? d.loss : 4;
   const top = Math.min(Math.max(...all, start, 1e-3), 4 * start + 1e-3) * 1.06 || 1;
+  const least = d.p.reduce((total, x) => (x > 0 ? total - x * Math.log(x / d.mass) : total), 0);
+  const bottom = least > 0.3 * top && top > least ? least - 0.08 * (top - least) : 0;
   const { across, up, parts } = axes(width, height, {
     x: { from: 0, to: STEPS, ticks: [0, 10, 20, 30, 40].map((x) => [x, String(x)]), title: "step" },
-    y: { from: 0, to: top, ticks: ticks(top).map((x) => [x, number(x, 2)]), title: "loss (nats)" },
+    y: { from: bottom, to: top, ticks: ticks(bottom, top).map((x) => [x, number(x, 3)]), title: "loss (nats)" },
   });
-  const least = d.p.reduce((total, x) => (x > 0 ? total - x * Math.log(x / d.mass) : total), 0);
   const lines = found.map((one) => {
     const points = one.losses.map((loss, i) => [across(i), up(Math.min(loss, top * 1.05))]);
     return s("path", { class: `path ${one.style}`, d: polyline(points) });
   });
-  const floor = least > 0.005 * top ? [s("path", { class: "least", d: `M${across(0)} ${up(least)}H${across(STEPS)}` }), s("text", { class: "tick", x: across(STEPS), y: up(least) + 15, "text-anchor": "end" }, "the least there is")] : [];
+  const floor = least > bottom ? [s("path", { class: "least", d: `M${across(0)} ${up(least)}H${across(STEPS)}` }), s("text", { class: "tick", x: across(STEPS), y: up(least) - 5, "text-anchor": "end" }, "the least there is")] : [];
   svg.replaceChildren(...parts, ...floor, ...lines);
 }

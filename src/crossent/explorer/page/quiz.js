@@ -4,7 +4,7 @@ import { h, say } from "crossent/dom.js";
 import { percent } from "crossent/format.js";
 import { storyView } from "crossent/state.js";
 
-export function quiz(host, stories, change) {
+export function quiz(host, stories, start, change) {
   const about = h("p", { class: "about" });
   const asked = h("p", { class: "asked-question", id: "asked" });
   const options = h("div", { class: "options", role: "group", "aria-labelledby": "asked" });
@@ -69,9 +69,9 @@ export function quiz(host, stories, change) {
   return {
     update(view) {
       const key = `${view.story}/${view.prediction}`;
-      if (view.story === null || key === current) return;
+      if (source && (view.story === null || key === current)) return;
       current = key;
-      const chosen = [stories.find((one) => one.name === view.story), view.prediction];
+      const chosen = [stories.find((one) => one.name === (view.story ?? start)), view.prediction];
       if (source && source[0] === chosen[0] && source[1] === chosen[1]) return;
       source = chosen[0].predictions[chosen[1]].quiz.length ? chosen : following(chosen);
       index = 0;

@@ -85,10 +85,14 @@ export function begin(classes, q, p) {
 
 export const settings = () => ({ by: 0.2, show: new Set(["euclidean", "natural", "logit"]), paths: "metrics", step: 0.1, margin: 20 });
 
-export const storyView = (story, index) => {
+export function storyView(story, index) {
   const { classes, prediction, truth: p } = story.predictions[index];
-  return { ...begin(classes, prediction, p), story: story.name, prediction: index };
-};
+  const view = { ...begin(classes, prediction, p), story: story.name, prediction: index };
+  const wrong = story.shown.map((name) => classes.indexOf(name)).filter((c) => p[c] === 0);
+  // The last figure follows the story that it is about.
+  if (story.name === "margin") view.margin = Math.round(Math.log(prediction[0] / prediction[1]));
+  return wrong.length ? { ...view, rise: wrong.at(-1) } : view;
+}
 
 /** Read the part of the address after “#”. */
 export function parse(hash, stories, start) {
@@ -167,7 +171,7 @@ export function address(view, stories) {
   const story = stories.find((one) => one.name === view.story);
   const fields = [];
   const write = (name, ...values) => fields.push(`${name}=${values.map((x) => encodeURIComponent(x)).join(",")}`);
-  const fresh = begin(view.classes, view.q, view.p);
+  const fresh = story ? storyView(story, view.prediction) : begin(view.classes, view.q, view.p);
   if (story) {
     write("story", story.name);
     if (view.prediction > 0) write("prediction", view.prediction + 1);

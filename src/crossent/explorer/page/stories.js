@@ -17,17 +17,21 @@ export function stories(nav, host, all, change) {
       choices(nav, all.map((story) => [story.name, story.title]), view.story, (name) => change(storyView(all.find((one) => one.name === name), 0)));
       const story = all.find((one) => one.name === (view.story ?? shown));
       if (!story) return;
-      choices(captions, story.predictions.map((one, i) => [i, one.caption]), view.story === story.name ? view.prediction : null, (i) => change(storyView(story, Number(i))));
+      choices(captions, story.predictions.map((one, i) => [i, typographic(one.caption).replace("_", " of ")]), view.story === story.name ? view.prediction : null, (i) => change(storyView(story, Number(i))));
       if (shown === story.name) return;
       shown = story.name;
-      question.textContent = story.question;
-      facts.replaceChildren(...story.facts.map((fact) => h("li", {}, typographic(fact.text))));
+      question.replaceChildren(...typeset(story.question));
+      facts.replaceChildren(...story.facts.map((fact) => h("li", {}, typeset(fact.text))));
       tables.replaceChildren(...story.tables.map(drawn));
     },
   };
 }
 
-/** Sentences come with ASCII signs: a minus before a number, and infinity. */
+/** Sentences come in plain text: q_dog is a q with an index. */
+const typeset = (text) =>
+  typographic(text).split(/\b([pq]_[^\s.,:;)/]+)/).map((part, i) => (i % 2 ? h("span", { class: "symbol" }, h("i", {}, part[0]), h("sub", {}, part.slice(2))) : part));
+
+/** A true minus before a number, and infinity. */
 const typographic = (text) => text.replace(/(^|[\s(])-(?=\d|inf)/g, "$1−").replace(/\binf\b/g, "∞");
 
 function drawn({ title, columns, rows }) {

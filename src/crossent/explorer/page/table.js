@@ -7,13 +7,13 @@ import { number, probability } from "crossent/format.js";
 import { derivativeFormula, gradientFormula, motionFormula, multipleFormula } from "crossent/formulas.js";
 
 const MOST_COLUMNS = 6;
-const SOME_COLUMNS = 5;
+const SOME_COLUMNS = 4;
 
-/** The classes that have a column: all of a few, else those with truth, those that take part in the payment, the likeliest. */
-export function columnsOf({ q, p, rise, pay }) {
+/** The classes that have a column: all of a few, else those of the payment, those with truth, the story's, the likeliest. */
+export function columnsOf({ q, p, rise, pay, shown }) {
   const all = q.map((_, c) => c);
   if (q.length <= MOST_COLUMNS) return all;
-  const key = (c) => [p[c] > 0 ? 0 : 1, c === rise || c === pay ? 0 : 1, -q[c], c];
+  const key = (c) => [c === rise || c === pay ? 0 : 1, p[c] > 0 ? 0 : 1, shown.includes(c) ? 0 : 1, -q[c], c];
   const before = (a, b) => a.reduce((found, x, i) => found || x - b[i], 0);
   return all.sort((a, b) => before(key(a), key(b))).slice(0, SOME_COLUMNS).sort((a, b) => a - b);
 }
@@ -103,6 +103,7 @@ export function table(host) {
       const held = body.contains(document.activeElement) ? at : null;
       formulas = [];
       const left = view.q.length - columns.length;
+      body.classList.toggle("many", view.q.length > 4);
       const head = h("thead", {}, h("tr", {},
         h("td", {}), columns.map((c) => h("th", { scope: "col", class: c === view.rise ? "rises" : null, title: view.classes[c] }, view.classes[c])),
         h("th", { scope: "col", class: "lambda", title: "The multiple of (1, …, 1) by which the row differs from “nobody pays”" }, "λ"),

@@ -28,7 +28,7 @@ export function ternary(host, change) {
 
   function handle(which, name, shape) {
     const target = s("circle", { r: 22, class: "reach" });
-    const g = s("g", { class: `handle ${which}`, tabindex: 0, role: "slider", "aria-label": name, "aria-valuemin": 0, "aria-valuemax": 100 }, target, shape, s("text", { x: 13, y: -11 }, which));
+    const g = s("g", { class: `handle ${which}`, tabindex: 0, role: "slider", "aria-label": name, "aria-valuemin": 0, "aria-valuemax": 100 }, target, shape, s("text", { x: 14, y: which === "p" ? 6 : -9 }, which));
     g.addEventListener("pointerdown", (event) => {
       g.setPointerCapture(event.pointerId);
       g.focus({ preventScroll: true });
@@ -114,14 +114,17 @@ function place(handle, plane, point, classes) {
 
 function ground(plane, { p, classes, d }) {
   const parts = [s("path", { class: "ground", d: `${plane.path(CORNERS)}Z` })];
+  let labelled = [Infinity, Infinity];
   for (const { level, runs } of contours(p)) {
     parts.push(s("path", { class: "contour", d: runs.map((run) => plane.path(run)).join("") }));
     const last = rightmost(runs.flat(), plane);
-    if (last) parts.push(s("text", { class: "level", x: last[0] + 5, y: last[1] + 4 }, number(level, 2)));
+    if (!last || Math.hypot(last[0] - labelled[0], last[1] - labelled[1]) < 24) continue;
+    labelled = last;
+    parts.push(s("text", { class: "level", x: last[0] + 5, y: last[1] + 4 }, number(level, 3)));
   }
   const through = sum(p) > 0 && Number.isFinite(d.loss) ? contour(p, d.loss) : [];
   parts.push(s("path", { class: "contour here", d: through.map((run) => plane.path(run)).join("") }));
-  const anchors = [["middle", 0, -16], ["middle", 0, 27], ["middle", 0, 27]];
+  const anchors = [["middle", 0, -19], ["middle", 0, 27], ["middle", 0, 27]];
   CORNERS.forEach((corner, c) => {
     const [x, y] = plane.at(corner);
     const [anchor, dx, dy] = anchors[c];
@@ -154,8 +157,8 @@ export function reach(d, metric) {
 function arrows(plane, { q, d, show }) {
   return ["euclidean", "natural", "logit"].filter((metric) => show.has(metric)).map((metric) => {
     const v = reach(d, metric);
-    return v === null ? null : arrow(plane.at(q), plane.at(add(q, v)), `arrow ${metric}`);
-  }).filter(Boolean);
+    return v === null ? null : { size: Math.hypot(...v), drawn: arrow(plane.at(q), plane.at(add(q, v)), `arrow ${metric}`) };
+  }).filter((one) => one?.drawn).sort((a, b) => b.size - a.size).map((one) => one.drawn);
 }
 
 export function arrow([x1, y1], [x2, y2], name) {

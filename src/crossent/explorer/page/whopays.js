@@ -10,11 +10,11 @@ import { add, scale } from "crossent/sums.js";
 const FEW = 6;
 const STEP = 1e-5;
 
-/** The move: its direction, and how far it is drawn before a payer has nothing left. */
+/** The move: its direction, and how far it is drawn, which leaves every payer something. */
 export function segmentOf(d, rise, pay, by) {
   const v = direction(d, rise, pay);
   const room = Math.min(...v.map((x, c) => (x < 0 ? d.q[c] / -x : Infinity)));
-  return { v, room, length: Math.min(by, room), slope: grad(d, pay)[rise] };
+  return { v, room, length: Math.min(by, 0.9 * room), slope: grad(d, pay)[rise] };
 }
 
 /** [H(q + hv) − H(q − hv)] / 2h, with h small beside every probability that the loss looks at; null where H is infinite. */
@@ -83,7 +83,7 @@ export function whoPays(host, change) {
       const rows = [
         ["derivative", number(segment.slope, 7), "nats per unit"],
         ["measured", found ? number(found.slope, 7) : "—", found ? `over ±${number(found.step, 2)}` : "the loss is infinite here"],
-        ["loss", `${nats(d.loss)} → ${nats(ambientLoss(end, d.p))}`, "along the segment drawn"],
+        ["loss", `${nats(d.loss)} → ${nats(ambientLoss(end, d.p))}`, "along the segment"],
       ];
       result.replaceChildren(...rows.map(([name, value, unit]) => h("div", { class: name }, h("dt", {}, name), h("dd", {}, h("b", {}, value), " ", h("span", {}, unit)))));
       say(formula, `${derivativeFormula(view, pay, rise, segment.slope)}.${remark(view)}`);
