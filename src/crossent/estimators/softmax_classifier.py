@@ -58,7 +58,7 @@ class SoftmaxClassifier(CallbackSupportMixin, PredictionMixin, BaseEstimator):  
         "sgd" has momentum. "adam" suits features of mixed scale. "schedule-free" (Defazio et al., 2024) averages its
         points and needs no end to be known: its ``schedule`` is constant.
     learning_rate : "auto" or float, default="auto"
-        Step size before the schedule (5 % warm-up, then as ``schedule`` says). "auto" takes it for a linear model
+        Step size before the schedule (5 % warm-up, 1000 steps at most, then as ``schedule`` says). "auto" takes it for a linear model
         from the curvature and the noise of the data; with hidden layers from a few trial steps. See
         ``learning_rate_``. It is a linear model's step on the weights, and on a network's biases and its weights but
         the first; the others' steps are adjusted to the features' scale, so that dividing all features by one number
@@ -99,9 +99,9 @@ class SoftmaxClassifier(CallbackSupportMixin, PredictionMixin, BaseEstimator):  
     warm_start : bool, default=False
         Begin where the last ``fit`` ended. The classes stay those of the first.
     checkpoint : path-like or None, default=None
-        A directory for the state of the run, written every few seconds. A ``fit`` of the same data and parameters that finds one
-        goes on from there, and ends with the same bits as a run without a break. When the training ends by itself the
-        directory is deleted.
+        A directory for the state of the run, written every few seconds. A ``fit`` of the same data and parameters that
+        finds one goes on from there, and ends with the same bits as a run without a break. When the training ends by
+        itself the directory is deleted.
     n_threads : int, default=1
         Threads of the matrix products and the loss. More than one helps wide networks on an idle machine only: the
         threads of a BLAS wait busily, and batches are small. Beside another busy process two can be twenty times slower
@@ -132,14 +132,15 @@ class SoftmaxClassifier(CallbackSupportMixin, PredictionMixin, BaseEstimator):  
     n_iter_ : int
         Epochs completed.
     best_iter_ : int
-        The epoch of the parameters: the last, unless the validation log-loss of an earlier one is less by more than two standard errors.
+        The epoch of the parameters: the last, unless the validation log-loss of an earlier one is less by more than
+        two standard errors.
     learning_rate_ : float
         The step size used, after any halving.
     temperature_ : float
         What ``predict_proba`` divides the logits by; 1 without ``calibrate``.
     objective_gap_ : float or None
-        Of a linear model that ran all its epochs: its objective is at least so many nats above the minimum. The bound is
-        what one feature's weights alone could still gain.
+        Of a linear model that ran all its epochs: its objective is at least so many nats above the minimum. The bound
+        is what one feature's weights alone could still gain.
 
     Warns
     -----

@@ -28,7 +28,8 @@ from crossent.training.stopping import BestSoFar, is_clearly_less
 CHUNK_FLOPS = 1e10
 FLOPS_PER_PARAMETER = 6
 FLOPS_PER_ROW = 1000
-WARMUP_SHARE = 0.05
+# The step rises over this share of the steps, and over so many at most.
+WARMUP_SHARE, WARMUP_STEPS = 0.05, 1000
 # An early stop brings the step down to 0 over this share of the epochs that led to the best one.
 COOLDOWN_SHARE = 0.2
 MAX_RETRIES = 20
@@ -139,7 +140,7 @@ class Run:
             seed=int(rng.integers(2**62)),
             average_from=average,
         )
-        self.shares = shares(options.schedule, n_steps, warmup=int(WARMUP_SHARE * n_steps))
+        self.shares = shares(options.schedule, n_steps, warmup=min(int(WARMUP_SHARE * n_steps), WARMUP_STEPS))
         batch_flops = problem.batch_rows * (FLOPS_PER_PARAMETER * self.theta.size + FLOPS_PER_ROW)
         self.chunk = max(1, int(CHUNK_FLOPS / batch_flops))
         self.rate = self.loss_limit = self.constant_loss = np.nan

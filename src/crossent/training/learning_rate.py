@@ -19,7 +19,7 @@ MAX_HALVINGS = 12
 # How much lower the halved step must end: less is noise, and the long run favours the greater step.
 CLEARLY_LOWER = 0.98
 # Where the search for a network's step begins, and Adam's steps, for features whose mean square is 1.
-NETWORK_RATE = 0.2
+NETWORK_RATE = 0.1
 ADAM_NETWORK_RATE = 0.003
 ADAM_RATE = 0.005
 
