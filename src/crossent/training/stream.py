@@ -12,14 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from crossent.training.examples import Examples, Floats
-from crossent.training.learning_rate import (
-    NETWORK_RATE,
-    PROBE_ROWS,
-    Scale,
-    choose_learning_rate,
-    measure,
-    rate_scale,
-)
+from crossent.training.learning_rate import PROBE_ROWS, Scale, choose_learning_rate, measure, rate_scale
 from crossent.training.network import Array, fold_center, layers, unfold_center
 from crossent.training.optimizer import Optimizer
 from crossent.training.problem import Indices, Problem
@@ -28,6 +21,7 @@ WARMUP_STEPS = 8
 MAX_RETRIES = 20
 # Fewer rows than this say nothing of the step that a network takes.
 TRIAL_ROWS = 64
+FIRST_RATES = {"schedule-free": 0.25, "adam": 0.001}
 
 
 @dataclass
@@ -123,13 +117,13 @@ class Stream:
         for point in points:
             point[...] = unfold_center(point, self.sizes, moved)
 
-    def _problem(self, examples: Examples) -> Problem:
+    def _problem(self, examples: Examples, *, center: bool = True) -> Problem:
         problem = Problem(
             examples,
             self.hidden_layer_sizes,
             alpha=self.alpha,
             batch_size=self.batch_size,
-            center=False if self.mean is None else self.mean,
+            center=self.mean if center and self.mean is not None else False,
             n_threads=self.n_threads,
         )
         self.sizes = problem.layer_sizes
@@ -139,6 +133,9 @@ class Stream:
         assert self.theta is not None
         share = len(order) / (self.rows + len(order))
         new, old = measure(problem, order), self.scale
+        if new.largest == 0 and self.center:
+            # A single row is its own mean: what there is to go by is the row as it came.
+            new = measure(self._problem(problem.examples, center=False), order)
         self.scale = Scale(*(before + (now - before) * share for now, before in zip(new, old, strict=True)))
         if self.optimizer is None:
             if len(problem.layer_sizes) > 2 and self.rows == 0:
@@ -154,15 +151,17 @@ class Stream:
         if self.learning_rate is not None:
             return self.learning_rate
         if len(problem.layer_sizes) == 2:
-            # A later block may come in smaller batches, which allow less.
-            return choose_learning_rate(problem, self.theta, order, self.optimizer, self.scale)
+            rate = choose_learning_rate(problem, self.theta, order, self.optimizer, self.scale)
+            # The step has no end to fall to: half of what a batch allows, of rows that are few of many more.
+            bound = problem.batch_rows / (self.scale.noise * self.scale.greatest_moment)
+            return rate if self.name == "adam" else min(rate, bound)
         if self.rows <= PROBE_ROWS:
-            long_run = 1 / (1 - self.momentum) if self.name == "schedule-free" else 0.03
-            rate = NETWORK_RATE * long_run / 4
+            rate = FIRST_RATES[self.name]
             if len(order) >= TRIAL_ROWS:
                 rate = choose_learning_rate(problem, self.theta, order, self.optimizer, self.scale)
             self.rate = min(self.rate, rate)
-        return self.rate
+        # A later block may come in smaller batches, which are noisier; Adam divides by the noise.
+        return self.rate if self.name == "adam" else self.rate * min(1.0, problem.batch_rows / TRIAL_ROWS)
 
     def _descend(self, problem: Problem, order: Indices) -> float:
         assert self.theta is not None
