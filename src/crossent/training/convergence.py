@@ -64,9 +64,8 @@ def _mean_gradient(problem: Problem, theta: Array, rows: Indices) -> tuple[Array
 
 
 def _mean_squares(problem: Problem, rows: Indices) -> Array:
-    x = problem.centred(rows)
     mass = problem.row_mass[rows] / problem.row_mass[rows].sum()
-    return np.asarray(mass @ x**2)
+    return problem.centred(rows).mean_squares(mass)
 
 
 def warn_of_trouble(result: TrainingResult, constant_loss: float, feature_names: Sequence[str] | None) -> None:

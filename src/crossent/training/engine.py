@@ -26,8 +26,6 @@ from crossent.training.stopping import BestSoFar, is_clearly_less
 # A chunk of batches runs in native code without a pause: this much work takes 0.1 to 0.3 s on one core. Its
 # size may not depend on the clock, or a run would not be a function of its seed.
 CHUNK_FLOPS = 1e10
-FLOPS_PER_PARAMETER = 6
-FLOPS_PER_ROW = 1000
 # The step rises over this share of the steps, and over so many at most.
 WARMUP_SHARE, WARMUP_STEPS = 0.05, 1000
 # An early stop brings the step down to 0 over this share of the epochs that led to the best one.
@@ -83,7 +81,8 @@ def train(
         If the training diverged, saying what was done about it, or ended far from the minimum, saying how far.
     """
     blocks = InMemory(rows) if isinstance(rows, Problem) else rows
-    with threadpool_limits(options.n_threads, user_api="blas"):
+    # The engine's own threads share out whole products: threads within them would wait busily for each other.
+    with threadpool_limits(1, user_api="blas"):
         run = Run(blocks, options, rng, validation, callbacks, theta, store)
         try:
             run.begin()
@@ -123,7 +122,7 @@ class Run:
         self.blocks, self.options, self.rng, self.callbacks = blocks, options, rng, callbacks
         self.store = store
         self.validation = None if validation is None else native_rows(validation, blocks.center)
-        self.n_validation = 0 if validation is None else len(validation.x)
+        self.n_validation = 0 if validation is None else validation.n_rows
         problem = blocks.probe
         self.theta = problem.initial_parameters(rng) if theta is None else theta.copy()
         self.order = problem.kept[rng.permutation(len(problem.kept))]
@@ -141,8 +140,7 @@ class Run:
             average_from=average,
         )
         self.shares = shares(options.schedule, n_steps, warmup=min(int(WARMUP_SHARE * n_steps), WARMUP_STEPS))
-        batch_flops = problem.batch_rows * (FLOPS_PER_PARAMETER * self.theta.size + FLOPS_PER_ROW)
-        self.chunk = max(1, int(CHUNK_FLOPS / batch_flops))
+        self.chunk = max(1, int(CHUNK_FLOPS / problem.step_flops))
         self.rate = self.loss_limit = self.constant_loss = np.nan
         self.epoch, self.block, self.block_loss, self.epoch_seed = 1, 0, 0.0, 0
         self.last_epoch, self.cooldown_from = options.max_epochs, 0

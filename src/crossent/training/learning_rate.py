@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from crossent.training.centred import CentredRows
 from crossent.training.network import Array
 from crossent.training.optimizer import Name, Optimizer
 from crossent.training.problem import Indices, Problem
@@ -64,15 +65,15 @@ def measure(problem: Problem, order: Indices) -> Scale:
     """
     probe = order[:PROBE_ROWS]
     with np.errstate(over="ignore", invalid="ignore"):
-        x = problem.centred(probe)
+        rows = problem.centred(probe)
         mass = problem.row_mass[probe] / problem.row_mass[probe].sum()
-        largest = _largest_eigenvalue(x, mass)
-        square = np.einsum("ij,ij->i", x, x)
+        largest = _largest_eigenvalue(rows, mass, problem.layer_sizes[0])
+        square = rows.square_lengths()
         length = square / (largest or 1.0) + 1
         # The heaviest rows are few: they may be in none of the 2048, so all weights count.
         weight = problem.row_mass[problem.kept] / problem.row_mass[problem.kept].mean()
         noise = float((weight**2).mean() * (mass @ length**2) / (mass @ length))
-        mean_square = float(mass @ square) / max(x.shape[1], 1)
+        mean_square = float(mass @ square) / max(problem.layer_sizes[0], 1)
     if not np.isfinite([largest, noise, mean_square]).all():
         raise ValueError("the squares of the features overflow: expected features on a smaller scale")
     return Scale(largest, mean_square, noise)
@@ -133,14 +134,14 @@ def choose_learning_rate(
     return rate * long_run / scale.greatest_moment
 
 
-def _largest_eigenvalue(x: npt.NDArray[np.float64], mass: npt.NDArray[np.float64]) -> float:
+def _largest_eigenvalue(rows: CentredRows, mass: npt.NDArray[np.float64], n_features: int) -> float:
     # Fixed, whatever the seed: the step size is a property of the data.
-    vector = np.random.default_rng(0).standard_normal((x.shape[1],))
+    vector = np.random.default_rng(0).standard_normal(n_features)
     length = float(np.linalg.norm(vector))
     for _ in range(POWER_ITERATIONS):
         if not (0 < length < np.inf):
             break
-        vector = x.T @ (mass * (x @ (vector / length)))
+        vector = rows.transposed_times(mass * rows.times(vector / length))
         length = float(np.linalg.norm(vector))
     return length
 
