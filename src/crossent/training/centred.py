@@ -45,5 +45,5 @@ class CentredRows:
     def mean_squares(self, mass: Floats) -> Floats:
         """Return each feature's mean square, the rows having shares ``mass`` that sum to 1, (d,)."""
         squares = self._x.multiply(self._x) if self._sparse else self._x**2
-        means = squares.T @ mass - 2 * self._center * (self._x.T @ mass) + self._center**2
-        return np.asarray(np.maximum(means, 0))
+        means: Any = squares.T @ mass - 2 * self._center * (self._x.T @ mass) + self._center**2
+        return np.asarray(np.maximum(means, 0.0))
