@@ -40,7 +40,8 @@ class CentredRows:
     def square_lengths(self) -> Floats:
         """Return each row's squared length, (n,)."""
         own = self._x.multiply(self._x).sum(axis=1) if self._sparse else np.einsum("ij,ij->i", self._x, self._x)
-        return np.asarray(own).ravel() - 2 * self._x @ self._center + self._center @ self._center
+        lengths: Any = np.asarray(own).ravel() - 2 * self._x @ self._center + self._center @ self._center
+        return np.asarray(lengths)
 
     def mean_squares(self, mass: Floats) -> Floats:
         """Return each feature's mean square, the rows having shares ``mass`` that sum to 1, (d,)."""
