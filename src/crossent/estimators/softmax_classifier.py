@@ -328,7 +328,8 @@ class SoftmaxClassifier(CallbackSupportMixin, StreamingMixin, BaseEstimator):  #
         check_finite(x, getattr(self, "feature_names_in_", None), argument)
         if reset:
             self._dtype: np.dtype[Any] = engine_dtype(x.dtype) if self.dtype is None else np.dtype(self.dtype)
-        return as_rows(x, self._dtype)
+        rows: Array = as_rows(x, self._dtype)
+        return rows
 
     def _examples(
         self, x: Array, y: Any, sample_weight: Any, classes: Any, *, weights: Array | None = None
@@ -397,7 +398,9 @@ class SoftmaxClassifier(CallbackSupportMixin, StreamingMixin, BaseEstimator):  #
                 f"{list(pairwise(problem.layer_sizes))}: expected the same"
             )
         flat = [array.ravel() for layer in zip(*start, strict=True) for array in layer]
-        return unfold_center(np.concatenate(flat).astype(self._dtype), problem.layer_sizes, problem.center)
+        return unfold_center(
+            np.concatenate(flat).astype(self._dtype), problem.layer_sizes, problem.center, scale=problem.examples.scale
+        )
 
     def _open_checkpoint(
         self, examples: Examples, held_out: Examples | None, start: Any, rng: np.random.Generator

@@ -306,7 +306,7 @@ class Run:
 
     def _for_raw_rows(self, theta: Array) -> tuple[list[Array], list[Array]]:
         center, sizes = self.blocks.center, self.blocks.layer_sizes
-        return layers(theta.copy() if center is None else fold_center(theta, sizes, center), sizes)
+        return layers(fold_center(theta, sizes, center, scale=self.blocks.probe.examples.scale), sizes)
 
     def finish(self) -> TrainingResult:
         """Return the parameters that the run ends with."""
