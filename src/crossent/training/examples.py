@@ -22,6 +22,7 @@ class Examples:
     Attributes
     ----------
     x : (n, d) array of float32 or float64, a row's entries next to each other
+        Of ``training.exact`` also CSR.
     n_classes : int
     labels : (n,) array of int64, optional
         The base is 1 at the label. Either this or ``probs``.
@@ -54,7 +55,7 @@ class Examples:
 
     def class_mass(self) -> Floats:
         """Return each class's summed truth over the rows, weighted, (C,)."""
-        weight = np.ones(len(self.x)) if self.sample_weight is None else self.sample_weight
+        weight = np.ones(self.x.shape[0]) if self.sample_weight is None else self.sample_weight
         if self.labels is not None:
             base = np.bincount(self.labels, weight, self.n_classes)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -124,15 +125,14 @@ class Problem:
         total, _ = self._network.evaluate(self._rows, order, theta)
         return float(total / self.row_mass[order].sum())
 
-    def gradient(self, theta: Array) -> tuple[float, Array]:
-        """Return the mean log-loss of all rows and its gradient, without the penalty.
-
-        One batch only: build the problem with ``batch_size`` at least the number of rows.
-        """
-        grad = np.empty_like(theta)
-        total_mass = self.row_mass.sum()
-        total = self._network.gradient(self._rows, self.kept, theta, 1 / total_mass, grad)
-        return float(total / total_mass), grad
+    def gradient(self, theta: Array) -> tuple[float, npt.NDArray[np.float64]]:
+        """Return the mean log-loss of all rows and its gradient, without the penalty, both summed in float64."""
+        part, total, grad = np.empty_like(theta), 0.0, np.zeros(theta.size)
+        total_mass = float(self.row_mass.sum())
+        for begin, end in pairwise(self.bounds):
+            total += self._network.gradient(self._rows, self.kept[begin:end], theta, 1 / total_mass, part)
+            grad += part
+        return total / total_mass, grad
 
     def batch_gradient(self, theta: Array, order: Indices) -> Array:
         """Return the gradient of a batch's loss, as a step takes it."""
