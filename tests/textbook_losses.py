@@ -31,9 +31,7 @@ def generalized(kappa):
 
 
 def poly(epsilon):
-    return lambda q, p, log: sum(
-        p_c * (epsilon * (1 - q_c) - log(q_c)) for q_c, p_c in zip(q, p) if p_c != 0
-    )
+    return lambda q, p, log: sum(p_c * (epsilon * (1 - q_c) - log(q_c)) for q_c, p_c in zip(q, p) if p_c != 0)
 
 
 def symmetric(alpha, beta, least):

@@ -18,13 +18,12 @@ from crossent.training.examples import Examples
 from crossent.training.network import Array, initial_parameters
 from crossent.training.objective import BlockObjective, Floats, NativeObjective, Objective
 from crossent.training.options import Gap, TrainingResult
-from crossent.training.preconditioner import CURVATURE, Preconditioner
+from crossent.training.preconditioner import Preconditioner
 
-# Pairs of steps and slopes that L-BFGS keeps: a pair costs little beside a pass over the rows.
-MEMORY = 20
+# Pairs of steps and slopes that L-BFGS keeps, fewer where they would take more than so many numbers.
+MOST_PAIRS, LEAST_PAIRS, PAIR_ENTRIES = 40, 5, 1 << 25
 # Evaluations that one line search may take; they are rarely more than one.
 LINE_SEARCH = 30
-BIAS_SCALE = float(np.sqrt(CURVATURE))
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ class _Run:
         self.preconditioner = Preconditioner(examples, self.objective.center, options.alpha)
         self.result = TrainingResult()
         weight, bias = self._first(start)
-        self.point = self._evaluate(self._variables(weight, bias))
+        self.point = self._evaluate(self.preconditioner.variables(weight, bias))
 
     def solve(self) -> None:
         ended_early = self._descend()
@@ -148,9 +147,6 @@ class _Run:
         theta = initial_parameters(self.shape, self.examples.class_mass(), np.random.default_rng(0), np.float64)
         return np.zeros(self.shape), theta[-self.shape[1] :]
 
-    def _variables(self, weight: Floats, bias: Floats) -> Floats:
-        return np.concatenate([self.preconditioner.variables(weight).ravel(), bias * BIAS_SCALE])
-
     def _descend(self) -> bool:
         """Run L-BFGS from the current point; return whether it ended before it was told to."""
         left = self.options.max_iter - self.result.n_epochs
@@ -163,13 +159,22 @@ class _Run:
             jac=True,
             method="L-BFGS-B",
             callback=self._after_iteration,
-            options={"maxcor": MEMORY, "maxiter": left, "maxfun": 10**9, "maxls": LINE_SEARCH, "gtol": 0, "ftol": 0},
+            options={
+                "maxcor": self._pairs(),
+                "maxiter": left,
+                "maxfun": 10**9,
+                "maxls": LINE_SEARCH,
+                "gtol": 0,
+                "ftol": 0,
+            },
         )
         return self.result.stop_reason == "max_epochs" and end.nit < left
 
+    def _pairs(self) -> int:
+        return max(LEAST_PAIRS, min(MOST_PAIRS, PAIR_ENTRIES // (2 * self.point.variables.size)))
+
     def _evaluate(self, variables: Floats) -> _Point:
-        weight = self.preconditioner.weights(variables[: -self.shape[1]].reshape(self.shape))
-        bias = variables[-self.shape[1] :] / BIAS_SCALE
+        weight, bias = self.preconditioner.parameters(variables, self.shape[1])
         loss, slope, bias_slope = self.objective(weight, bias)
         penalty = 0.5 * self.options.alpha * float(np.vdot(weight, weight))
         return _Point(
@@ -179,8 +184,7 @@ class _Run:
     def _value_and_slopes(self, variables: Floats) -> tuple[float, Floats]:
         if not np.array_equal(variables, self.tried.variables):
             self.tried = self._evaluate(variables)
-        slopes = self.preconditioner.slopes(self.tried.slope)
-        return self.tried.value, np.concatenate([slopes.ravel(), self.tried.bias_slope / BIAS_SCALE])
+        return self.tried.value, self.preconditioner.slopes(self.tried.slope, self.tried.bias_slope)
 
     # SciPy passes its result by this name.
     def _after_iteration(self, intermediate_result: OptimizeResult) -> None:

@@ -12,9 +12,9 @@ from crossent.training.examples import Examples
 from crossent.training.problem import Problem
 
 Floats = npt.NDArray[np.float64]
-NATIVE_ROWS = 256
-# Numbers that a block of rows, or its logits, may take.
-BLOCK_ENTRIES = 1 << 20
+# Numbers that a native batch of rows may take, to stay in the cache, and a block of other rows or its logits.
+BATCH_ENTRIES, BLOCK_ENTRIES = 1 << 18, 1 << 20
+LEAST_BATCH = 128
 
 
 class Objective(Protocol):
@@ -31,13 +31,15 @@ class NativeObjective:
     """Dense rows, by the training engine's kernels in the rows' own dtype; sums over batches are in float64."""
 
     def __init__(self, examples: Examples, *, center: bool, n_threads: int) -> None:
-        self._problem = Problem(examples, (), alpha=0.0, batch_size=NATIVE_ROWS, center=center, n_threads=n_threads)
+        d = examples.x.shape[1]
+        batch = max(LEAST_BATCH, BATCH_ENTRIES // (d + examples.n_classes))
+        self._problem = Problem(examples, (), alpha=0.0, batch_size=batch, center=center, n_threads=n_threads)
         mean = self._problem.center
-        self.center = np.zeros(examples.x.shape[1]) if mean is None else mean.astype(np.float64)
+        self.center = np.zeros(d) if mean is None else mean.astype(np.float64)
 
     def __call__(self, weight: Floats, bias: Floats) -> tuple[float, Floats, Floats]:
         theta = np.concatenate([weight.ravel(), bias]).astype(self._problem.examples.x.dtype)
-        loss, grad = self._problem.gradient(theta)
+        loss, grad = self._problem.summed_gradient(theta)
         return loss, grad[: weight.size].reshape(weight.shape), grad[weight.size :]
 
 

@@ -125,8 +125,18 @@ class Problem:
         total, _ = self._network.evaluate(self._rows, order, theta)
         return float(total / self.row_mass[order].sum())
 
-    def gradient(self, theta: Array) -> tuple[float, npt.NDArray[np.float64]]:
-        """Return the mean log-loss of all rows and its gradient, without the penalty, both summed in float64."""
+    def gradient(self, theta: Array) -> tuple[float, Array]:
+        """Return the mean log-loss of all rows and its gradient, without the penalty.
+
+        One batch only: build the problem with ``batch_size`` at least the number of rows.
+        """
+        grad = np.empty_like(theta)
+        total_mass = self.row_mass.sum()
+        total = self._network.gradient(self._rows, self.kept, theta, 1 / total_mass, grad)
+        return float(total / total_mass), grad
+
+    def summed_gradient(self, theta: Array) -> tuple[float, npt.NDArray[np.float64]]:
+        """Return what ``gradient`` does, batch by batch, summed in float64."""
         part, total, grad = np.empty_like(theta), 0.0, np.zeros(theta.size)
         total_mass = float(self.row_mass.sum())
         for begin, end in pairwise(self.bounds):
