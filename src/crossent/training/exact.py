@@ -9,14 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import OptimizeResult, minimize
-from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from crossent.training.events import Callback, TrainingEvent
 from crossent.training.examples import Examples
 from crossent.training.network import Array, initial_parameters
-from crossent.training.objective import BlockObjective, Floats, NativeObjective, Objective
+from crossent.training.objective import DoubleObjective, Floats, NativeObjective, Objective
 from crossent.training.options import Gap, TrainingResult
 from crossent.training.preconditioner import Preconditioner
 
@@ -47,13 +46,13 @@ def minimize_exactly(
     r"""Minimise a linear model's mean log-loss plus :math:`\frac\alpha2\lVert W\rVert^2` over all rows at once.
 
     Ends where no slope of the objective, in any weight or bias of the centred rows, is over ``tol`` in size. L-BFGS
-    works on variables in which half of Böhning's bound of the curvature is about the identity. Dense rows are taken in
-    their own dtype for as long as it can tell two objectives apart, then in float64.
+    works on variables in which the curvature is much the same in all directions. Rows are taken in their own dtype for
+    as long as it can tell two objectives apart, then in float64.
 
     Parameters
     ----------
     examples : Examples
-        Dense rows, or CSR, which is never made dense or centred.
+        Rows of every kind; sparse ones are never made dense or centred.
     callbacks : sequence of callable
         Each gets a ``TrainingEvent`` per iteration; one that returns True ends the run.
     start : tuple of arrays (d, C) and (C,), optional
@@ -113,8 +112,7 @@ class _Run:
         self.started = time.perf_counter()
         self.examples, self.options, self.callbacks = examples, options, callbacks
         self.shape = (examples.x.shape[1], examples.n_classes)
-        kind = BlockObjective if issparse(examples.x) else NativeObjective
-        self.objective: Objective = kind(examples, center=options.center, n_threads=options.n_threads)
+        self.objective: Objective = NativeObjective(examples, center=options.center, n_threads=options.n_threads)
         self.preconditioner = Preconditioner(examples, self.objective.center, options.alpha)
         self.result = TrainingResult()
         weight, bias = self._first(start)
@@ -122,10 +120,10 @@ class _Run:
 
     def solve(self) -> None:
         ended_early = self._descend()
-        if ended_early and isinstance(self.objective, NativeObjective) and self.examples.x.dtype != np.float64:
+        if ended_early and self.examples.dtype != np.float64:
             # The rows' dtype cannot tell the objective from a lower one any more.
             center = self.objective.center
-            self.objective = BlockObjective(self.examples, center=center, n_threads=self.options.n_threads)
+            self.objective = DoubleObjective(self.examples, center=center, n_threads=self.options.n_threads)
             self.point = self._evaluate(self.point.variables)
             ended_early = self._descend()
         if ended_early:
@@ -143,6 +141,7 @@ class _Run:
         """Return the centred rows' weight and bias to begin with: the given ones, or the best constant prediction."""
         if start is not None:
             weight, bias = (np.asarray(array, np.float64) for array in start)
+            weight = weight / self.examples.scale
             return weight, bias + self.objective.center @ weight
         theta = initial_parameters(self.shape, self.examples.class_mass(), np.random.default_rng(0), np.float64)
         return np.zeros(self.shape), theta[-self.shape[1] :]
@@ -206,9 +205,9 @@ class _Run:
 
     def _raw(self) -> tuple[list[Array], list[Array]]:
         """Return the parameters for raw rows, in the rows' dtype."""
-        dtype, point = self.examples.x.dtype, self.point
+        dtype, point = self.examples.dtype, self.point
         bias = point.bias - self.objective.center @ point.weight
-        return [point.weight.astype(dtype)], [bias.astype(dtype)]
+        return [(point.weight * self.examples.scale).astype(dtype)], [bias.astype(dtype)]
 
     def _tell(self) -> bool:
         """Tell every callback of the iteration; return whether one asks to stop."""

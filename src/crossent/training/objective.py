@@ -1,4 +1,4 @@
-"""A linear model's mean log-loss over all rows and its exact gradient: natively, or in blocks of any matrix."""
+"""A linear model's mean log-loss over all rows and its exact gradient, natively or all in float64."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import issparse
 
 from crossent.loss import cross_entropy_and_grad
 from crossent.training.examples import Examples
 from crossent.training.problem import Problem
 
 Floats = npt.NDArray[np.float64]
-# Numbers that a native batch of rows may take, to stay in the cache, and a block of other rows or its logits.
+# Numbers that a native batch of rows may take, to stay in the cache, and a block of rows in float64 or its logits.
 BATCH_ENTRIES, BLOCK_ENTRIES = 1 << 18, 1 << 20
 LEAST_BATCH = 128
 
@@ -28,42 +29,36 @@ class Objective(Protocol):
 
 
 class NativeObjective:
-    """Dense rows, by the training engine's kernels in the rows' own dtype; sums over batches are in float64."""
+    """By the training engine's kernels, in the rows' own dtype; sums over batches are in float64."""
 
     def __init__(self, examples: Examples, *, center: bool, n_threads: int) -> None:
         d = examples.x.shape[1]
-        batch = max(LEAST_BATCH, BATCH_ENTRIES // (d + examples.n_classes))
+        batch = max(LEAST_BATCH, BATCH_ENTRIES // (_entries_per_row(examples.x) + examples.n_classes))
         self._problem = Problem(examples, (), alpha=0.0, batch_size=batch, center=center, n_threads=n_threads)
         mean = self._problem.center
         self.center = np.zeros(d) if mean is None else mean.astype(np.float64)
 
     def __call__(self, weight: Floats, bias: Floats) -> tuple[float, Floats, Floats]:
-        theta = np.concatenate([weight.ravel(), bias]).astype(self._problem.examples.x.dtype)
+        theta = np.concatenate([weight.ravel(), bias]).astype(self._problem.examples.dtype)
         loss, grad = self._problem.summed_gradient(theta)
         return loss, grad[: weight.size].reshape(weight.shape), grad[weight.size :]
 
 
-class BlockObjective:
-    """Rows of any matrix, SciPy's CSR included, by products with float64 weights; never made dense or centred."""
+class DoubleObjective:
+    """By products in float64 with blocks of the rows: what a narrower dtype leaves to be done."""
 
-    def __init__(self, examples: Examples, *, center: bool | Floats, n_threads: int) -> None:
-        self._examples, self._n_threads = examples, n_threads
-        mass = examples.row_mass()
-        self._total = float(mass.sum())
-        d = examples.x.shape[1]
-        self._step = max(1, min(BLOCK_ENTRIES // examples.n_classes, BLOCK_ENTRIES // _entries_per_row(examples.x)))
-        if isinstance(center, np.ndarray):
-            self.center = center
-        else:
-            self.center = np.asarray(examples.x.T @ mass).ravel() / self._total if center else np.zeros(d)
+    def __init__(self, examples: Examples, *, center: Floats, n_threads: int) -> None:
+        self.center, self._examples, self._n_threads = center, examples, n_threads
+        self._total = float(examples.row_mass().sum())
+        self._step = max(1, BLOCK_ENTRIES // max(_entries_per_row(examples.x), examples.n_classes))
 
     def __call__(self, weight: Floats, bias: Floats) -> tuple[float, Floats, Floats]:
-        shifted = bias - self.center @ weight
+        examples, shifted = self._examples, bias - self.center @ weight
         loss, slope, bias_slope = 0.0, np.zeros_like(weight), np.zeros_like(bias)
-        for start in range(0, self._examples.x.shape[0], self._step):
+        for start in range(0, examples.n_rows, self._step):
             rows = slice(start, start + self._step)
-            x = self._examples.x[rows].astype(np.float64)
-            losses, grad = self._rows(np.asarray(x @ weight) + shifted, rows)
+            x = examples.x[rows].astype(np.float64) * examples.scale
+            losses, grad = self._rows(np.ascontiguousarray(x @ weight) + shifted, rows)
             loss += float(losses.sum())
             slope += x.T @ grad
             bias_slope += grad.sum(axis=0)
@@ -72,11 +67,10 @@ class BlockObjective:
 
     def _rows(self, logits: Floats, rows: slice) -> tuple[Any, Any]:
         examples = self._examples
-        truth = examples.labels if examples.labels is not None else examples.probs
-        assert truth is not None
+        truth: Any = examples.labels[rows] if examples.labels is not None else examples.probs[rows]
         return cross_entropy_and_grad(
             logits,
-            truth[rows],
+            truth.toarray() if issparse(truth) else truth,
             weight=examples.class_weight,
             sample_weight=None if examples.sample_weight is None else examples.sample_weight[rows],
             label_smoothing=examples.label_smoothing,
@@ -87,4 +81,4 @@ class BlockObjective:
 
 
 def _entries_per_row(x: Any) -> int:
-    return max(1, int(getattr(x, "nnz", x.size) // x.shape[0]))
+    return max(1, int(x.nnz // x.shape[0])) if issparse(x) else int(x.shape[1])

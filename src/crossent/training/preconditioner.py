@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cholesky, solve_triangular
 from scipy.sparse import issparse
 
+from crossent.training.centred import CentredRows
 from crossent.training.examples import Examples
 
 Floats = npt.NDArray[np.float64]
@@ -41,10 +40,10 @@ class Preconditioner:
         mass = mass[rows] / mass[rows].sum()
         self._factor: Floats | None = None
         if d > MOST_FEATURES:
-            self.mean_squares = _mean_squares(examples.x, rows, mass, center)
+            self.mean_squares = CentredRows(examples.x[rows], center, scale=examples.scale).mean_squares(mass)
             self._scale = np.sqrt(_regular(CURVATURE * self.mean_squares, alpha))[:, None]
         else:
-            gram = _gram(examples.x, rows, mass, center)
+            gram = _gram(examples, rows, mass, center)
             self.mean_squares = gram.diagonal().copy()
             gram *= CURVATURE
             np.fill_diagonal(gram, _regular(gram.diagonal(), alpha))
@@ -78,19 +77,12 @@ def _regular(diagonal: Floats, alpha: float) -> Floats:
     return np.asarray(diagonal + (alpha + RIDGE * diagonal.mean() + np.finfo(np.float64).tiny))
 
 
-def _gram(x: Any, rows: npt.NDArray[np.int64], mass: Floats, center: Floats) -> Floats:
-    gram = np.zeros((x.shape[1], x.shape[1]))
+def _gram(examples: Examples, rows: npt.NDArray[np.int64], mass: Floats, center: Floats) -> Floats:
+    gram = np.zeros((center.size, center.size))
     for start in range(0, len(rows), BLOCK_ROWS):
         at = slice(start, start + BLOCK_ROWS)
-        block = x[rows[at]]
-        dense = (block.toarray() if issparse(block) else block).astype(np.float64) - center
+        block = examples.x[rows[at]]
+        dense = (block.toarray() if issparse(block) else block).astype(np.float64) * examples.scale - center
         dense *= np.sqrt(mass[at])[:, None]
         gram += dense.T @ dense
     return gram
-
-
-def _mean_squares(x: Any, rows: npt.NDArray[np.int64], mass: Floats, center: Floats) -> Floats:
-    some = x[rows]
-    squares = some.multiply(some) if issparse(some) else some.astype(np.float64) ** 2
-    raw, mean = np.asarray(squares.T @ mass).ravel(), np.asarray(some.T @ mass).ravel()
-    return np.asarray(np.maximum(raw - center * (2 * mean - center), 0.0))
