@@ -17,6 +17,7 @@ from crossent.estimators.calibration import fit_temperature
 from crossent.estimators.checkpoints import CheckpointDirectory, digest
 from crossent.estimators.exact import ExactMixin
 from crossent.estimators.features import as_rows, check_finite, engine_dtype
+from crossent.estimators.interop import layers_of, record_of
 from crossent.estimators.parameters import as_generator, check_parameters
 from crossent.estimators.scikit_learn_callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
 from crossent.estimators.streaming import StreamingMixin
@@ -456,6 +457,40 @@ class SoftmaxClassifier(CallbackSupportMixin, ExactMixin, StreamingMixin, BaseEs
             assert held_out is not None
             logits = np.concatenate([logits for _, logits in self._blocks(held_out.x)])
             self.temperature_ = fit_temperature(logits, held_out.labels, held_out.probs)
+
+    @classmethod
+    def from_sklearn(cls, model: Any) -> Self:
+        """Return a classifier with the predictions of a fitted scikit-learn one, its layers copied.
+
+        Parameters
+        ----------
+        model : LogisticRegression or MLPClassifier
+            Fitted; a network's hidden layers are ReLU. The parameters of the training are not taken over.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Another kind of model, or one that is no softmax network of ReLU layers.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> X, y = load_iris(return_X_y=True)
+        >>> peer = LogisticRegression(max_iter=1000).fit(X, y)
+        >>> np.allclose(SoftmaxClassifier.from_sklearn(peer).predict_proba(X), peer.predict_proba(X), atol=1e-12)
+        True
+        """
+        weights, biases = layers_of(model)
+        imported = cls(tuple(len(bias) for bias in biases[:-1]))
+        imported._restore(
+            weights,
+            biases,
+            classes=model.classes_,
+            feature_names=getattr(model, "feature_names_in_", None),
+            record=record_of(model),
+        )
+        return imported
 
     def _restore(
         self,
