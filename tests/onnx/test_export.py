@@ -71,8 +71,8 @@ def test_the_temperature_is_exported():
 
 
 def test_a_model_from_scikit_learn_can_go_on_to_onnx():
-    x, y = load_digits(return_X_y=True)
-    peer = LogisticRegression(max_iter=5000).fit(x, y)
+    x, y = load_iris(return_X_y=True)
+    peer = LogisticRegression(max_iter=1000).fit(x, y)
     label, probabilities = run(to_onnx(SoftmaxClassifier.from_sklearn(peer)), {"X": x})
     np.testing.assert_allclose(probabilities, peer.predict_proba(x), atol=1e-6)
     np.testing.assert_array_equal(label, peer.predict(x))
