@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-import crossent.cpu
+import crossent
 from crossent.training import Examples, Problem
 
 N = 37
@@ -24,7 +24,6 @@ def loss_and_gradient(x, labels, theta, classes):
     return -np.log(q[np.arange(len(x)), labels]).mean(), np.append(x.T @ bar, bar.sum(axis=0))
 
 
-@pytest.mark.parametrize("level", crossent.cpu_levels())
 @given(
     features=st.integers(1, 150),
     classes=st.integers(2, 30),
@@ -40,11 +39,11 @@ def test_loss_and_gradient_are_the_definitions(level, features, classes, form, c
         x = rng.normal(size=(N, features)).astype(form) + x_offset(form)
         values = x.astype(np.float64)
     labels = rng.integers(classes, size=N)
-    with crossent.cpu.use_level(level):
-        examples = Examples(x, classes, labels=labels, byte_scale=1 / 255)
-        problem = Problem(examples, (), alpha=0, batch_size=N, center=center)
-        theta = rng.normal(size=(features + 1) * classes).astype(examples.dtype) / np.sqrt(features)
-        loss, grad = problem.gradient(theta.astype(examples.dtype))
+    examples = Examples(x, classes, labels=labels, byte_scale=1 / 255)
+    problem = Problem(examples, (), alpha=0, batch_size=N, center=center)
+    theta = (rng.normal(size=(features + 1) * classes) / np.sqrt(features)).astype(examples.dtype)
+    loss, grad = problem.gradient(theta)
+    assert crossent.cpu_level() == level
     mean = 0 if problem.center is None else problem.center.astype(np.float64)
     expected_loss, expected = loss_and_gradient(values - mean, labels, theta.astype(np.float64), classes)
     tight = form == "float64"
@@ -70,19 +69,18 @@ def test_batches_of_any_size_read_no_foreign_row(n_rows):
     np.testing.assert_allclose(theta, expected, rtol=1e-11)
 
 
-@pytest.mark.parametrize("level", crossent.cpu_levels())
 @given(seed=st.integers(0, 2**32 - 1), units=st.integers(2, 150), share=st.floats(0, 0.5))
 def test_sparse_steps_are_the_dense_ones_at_every_level(level, seed, units, share):
     rng = np.random.default_rng(seed)
     x = np.where(rng.uniform(size=(N, 25)) < share, rng.normal(size=(N, 25)), 0)
     labels = rng.integers(units, size=N)
     results = []
-    with crossent.cpu.use_level(level):
-        for form in (x, csr_array(x)):
-            problem = Problem(Examples(form, units, labels=labels), (), alpha=0.1, batch_size=5, center=True)
-            theta, velocity = np.zeros(26 * units), np.full(26 * units, 0.01)
-            rates = np.linspace(0.5, 0.1, problem.n_batches)
-            problem.descend(theta, velocity, problem.kept, problem.bounds, rates, momentum=0.9)
-            results.append((theta, velocity))
+    for form in (x, csr_array(x)):
+        problem = Problem(Examples(form, units, labels=labels), (), alpha=0.1, batch_size=5, center=True)
+        theta, velocity = np.zeros(26 * units), np.full(26 * units, 0.01)
+        rates = np.linspace(0.5, 0.1, problem.n_batches)
+        problem.descend(theta, velocity, problem.kept, problem.bounds, rates, momentum=0.9)
+        results.append((theta, velocity))
+    assert crossent.cpu_level() == level
     for dense, sparse in zip(*results, strict=True):
         np.testing.assert_allclose(sparse, dense, rtol=1e-9, atol=1e-12)
