@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "dispatch.hpp"
+
 namespace crossent::training {
 
 enum class Optimizer : int { sgd = 0, adam = 1, schedule_free = 2 };
@@ -19,15 +21,9 @@ T shrink(T value, T threshold) {
   return size > 0 ? std::copysign(size, value) : T(0);
 }
 
-// velocity = momentum · velocity + (grad + l2 · theta); theta -= rate · velocity, or Nesterov's variant.
 template <class T>
 void sgd_step(T* theta, T* velocity, const T* grad, std::int64_t n, T rate, T momentum, bool nesterov, T l2, T l1) {
-  const T grad_share = nesterov ? T(1) : T(0), velocity_share = nesterov ? momentum : T(1);
-  for (std::int64_t i = 0; i < n; ++i) {
-    const T slope = grad[i] + l2 * theta[i];
-    velocity[i] = momentum * velocity[i] + slope;
-    theta[i] -= rate * (grad_share * slope + velocity_share * velocity[i]);
-  }
+  training_kernels<T>().sgd_step(theta, velocity, grad, n, rate, momentum, nesterov, l2);
   if (l1 == 0) return;
   // A slope that stays becomes a velocity 1 / (1 - momentum) times as large: the penalty must keep up with it.
   const T threshold = rate * l1 / (T(1) - momentum);

@@ -38,64 +38,151 @@ struct Parameters {
   T* average;  // null, or the mean of theta after each step
 };
 
+// One step of the optimizer: the factors that all parameters share.
+struct Step {
+  double rate;
+  double correction1, correction2;  // Adam's
+  double share;                     // of the newest z in schedule-free's average
+  double average_share;             // of the newest theta in the average
+};
+
+// The step of one block, whose gradient was taken at at_y.
 template <class T>
-void step(const Network<T>& network, const Descent& descent, double rate, std::int64_t steps, double share,
-          const T* grad, const T* at_y, Parameters<T> parameters) {
-  const std::int64_t total = network.parameters();
-  const double correction1 = 1 - std::pow(descent.momentum, static_cast<double>(steps));
-  const double beta2 = 0.999, correction2 = 1 - std::pow(beta2, static_cast<double>(steps));
-  std::int64_t at = 0;
-  for (std::int64_t tensor = 0; tensor < 2 * network.layers(); ++tensor) {
-    const bool is_weight = tensor % 2 == 0;
-    const std::int64_t n = is_weight ? network.weights(tensor / 2) : network.outputs(tensor / 2);
-    const T scaled = static_cast<T>(rate * descent.rate_scale[tensor]), momentum = static_cast<T>(descent.momentum);
-    const T l2 = static_cast<T>(is_weight ? descent.l2 : 0), l1 = static_cast<T>(is_weight ? descent.l1 : 0);
-    T *theta = parameters.theta + at, *state = parameters.state + at;
-    if (descent.optimizer == Optimizer::sgd) {
-      sgd_step(theta, state, grad + at, n, scaled, momentum, descent.nesterov, l2, l1);
-    } else if (descent.optimizer == Optimizer::adam) {
-      adam_step(theta, state, state + total, grad + at, n, static_cast<T>(scaled / correction1), momentum,
-                static_cast<T>(beta2), static_cast<T>(std::sqrt(correction2)), l2, l1);
-    } else {
-      schedule_free_step(theta, state, at_y + at, grad + at, n, scaled, static_cast<T>(share), l2, l1);
-    }
-    at += n;
+void step_block(const Descent& descent, const Step& step, const Block& block, std::int64_t total, const T* grad,
+                const T* at_y, Parameters<T> parameters) {
+  constexpr double beta2 = 0.999;
+  const std::int64_t n = block.size, at = block.offset;
+  const T rate = static_cast<T>(step.rate * descent.rate_scale[2 * block.layer + (block.is_weight ? 0 : 1)]);
+  const T l2 = static_cast<T>(block.is_weight ? descent.l2 : 0), l1 = static_cast<T>(block.is_weight ? descent.l1 : 0);
+  const T momentum = static_cast<T>(descent.momentum);
+  T *theta = parameters.theta + at, *state = parameters.state + at;
+  if (descent.optimizer == Optimizer::sgd) {
+    sgd_step(theta, state, grad + at, n, rate, momentum, descent.nesterov, l2, l1);
+  } else if (descent.optimizer == Optimizer::adam) {
+    adam_step(theta, state, state + total, grad + at, n, static_cast<T>(rate / step.correction1), momentum,
+              static_cast<T>(beta2), static_cast<T>(std::sqrt(step.correction2)), l2, l1);
+  } else {
+    schedule_free_step(theta, state, at_y + at, grad + at, n, rate, static_cast<T>(step.share), l2, l1);
   }
+  if (!parameters.average) return;
+  T* average = parameters.average + at;
+  for (std::int64_t i = 0; i < n; ++i) average[i] += static_cast<T>(step.average_share) * (theta[i] - average[i]);
 }
+
+// A run of steps.
+template <class T>
+class Descending {
+ public:
+  Descending(Network<T>& network, const Descent& descent, const Rows<T>& rows, Parameters<T> parameters)
+      : network_(network),
+        descent_(descent),
+        rows_(rows),
+        parameters_(parameters),
+        workers_(network.n_threads()),
+        // Other optimizers, the l1 penalty and an average change rows of weights that a batch does not touch in ways
+        // that cannot be caught up with: there every step takes all of them.
+        lazy_(rows.is_sparse() && descent.optimizer == Optimizer::sgd && descent.l1 == 0 && !parameters.average),
+        grad_(network.parameters()),
+        y_(descent.optimizer == Optimizer::schedule_free ? network.parameters() : 0),
+        weight_(descent.weight_before) {
+    const std::vector<Block>& all = network.blocks();
+    for (const Block& block : all) {
+      if (!lazy_ || block.layer > 0 || !block.is_weight) blocks_.push_back(block);
+    }
+    if (lazy_) network.sparse_layer().start_descent(rows.center, parameters.theta, parameters.state);
+  }
+
+  // Takes the step of a batch unless its loss is over the limit. Order has `known` entries, the batch's n first.
+  bool step(std::int64_t batch, const std::int64_t* order, std::int64_t n, std::int64_t known, double rate,
+            double& loss) {
+    const T* at = look_ahead();
+    const double scale = 1.0 / (descent_.mass_per_row * static_cast<double>(n));
+    const std::int64_t steps = descent_.steps_before + batch + 1;
+    load(at, order, n, known);
+    network_.set_dropout(descent_.dropout, descent_.seed + static_cast<std::uint64_t>(steps));
+    loss = network_.backpropagate(at, scale, workers_);
+    network_.set_dropout(0, 0);
+    if (!(loss * scale <= descent_.loss_limit)) return false;
+    weight_ += rate * rate;
+    update({rate, 1 - std::pow(descent_.momentum, static_cast<double>(steps)),
+            1 - std::pow(0.999, static_cast<double>(steps)), rate * rate / weight_,
+            1.0 / static_cast<double>(descent_.averaged_before + batch + 1)});
+    return true;
+  }
+
+  void end() {
+    if (!lazy_) return;
+    workers_.run(static_cast<std::int64_t>(network_.blocks().size()), [&](std::int64_t k) {
+      const Block& block = network_.blocks()[k];
+      if (block.layer > 0 || !block.is_weight) return;
+      network_.sparse_layer().end_descent(block.begin, block.end, parameters_.theta, parameters_.state);
+    });
+  }
+
+ private:
+  // Where the gradient is taken.
+  const T* look_ahead() {
+    const T beta = static_cast<T>(descent_.momentum);
+    for (std::int64_t i = 0; i < static_cast<std::int64_t>(y_.size()); ++i) {
+      y_[i] = (T(1) - beta) * parameters_.state[i] + beta * parameters_.theta[i];
+    }
+    return y_.empty() ? parameters_.theta : y_.data();
+  }
+
+  void load(const T* at, const std::int64_t* order, std::int64_t n, std::int64_t known) {
+    if (rows_.is_sparse() && !lazy_) network_.sparse_layer().fix(rows_.center, at);
+    network_.load(at, rows_, order, n, known);
+    if (!lazy_) return;
+    SparseLayer<T>& layer = network_.sparse_layer();
+    workers_.run(layer.blocks(), [&](std::int64_t k) { layer.catch_up(k, parameters_.theta, parameters_.state); });
+  }
+
+  void update(const Step& step) {
+    const bool sparse = rows_.is_sparse();
+    if (sparse && !lazy_) network_.sparse_gradient(workers_, grad_.data());
+    const SgdStep first{step.rate * descent_.rate_scale[0], descent_.momentum, descent_.nesterov, descent_.l2};
+    const std::int64_t touched = lazy_ ? network_.sparse_layer().blocks() : 0;
+    workers_.run(touched + static_cast<std::int64_t>(blocks_.size()), [&](std::int64_t k) {
+      if (k < touched) {
+        network_.sparse_layer().step(k, network_.out_bar(0), first, parameters_.theta, parameters_.state);
+        return;
+      }
+      const Block& block = blocks_[k - touched];
+      network_.block_gradient(block, grad_.data());
+      step_block(descent_, step, block, network_.parameters(), grad_.data(), y_.data(), parameters_);
+      if (lazy_ && block.layer == 0) {
+        network_.sparse_layer().step_center(network_.out_bar(0), network_.batch_rows(), block.begin, block.end, first);
+      }
+    });
+    if (lazy_) network_.sparse_layer().end_step(first);
+  }
+
+  Network<T>& network_;
+  const Descent& descent_;
+  const Rows<T>& rows_;
+  Parameters<T> parameters_;
+  Workers workers_;
+  bool lazy_;
+  std::vector<T> grad_, y_;
+  double weight_;
+  std::vector<Block> blocks_;
+};
 
 // Batch k has the rows order[bounds[k]] … order[bounds[k + 1] - 1] and the step learning_rate[k].
 template <class T>
 Progress descend(Network<T>& network, const Descent& descent, const Rows<T>& rows, const std::int64_t* order,
                  const std::int64_t* bounds, const double* learning_rate, std::int64_t batches,
                  Parameters<T> parameters) {
-  const std::int64_t total = network.parameters();
-  const bool schedule_free = descent.optimizer == Optimizer::schedule_free;
-  std::vector<T> grad(total), y(schedule_free ? total : 0);
-  const T* at = schedule_free ? y.data() : parameters.theta;
-  const T beta = static_cast<T>(descent.momentum);
-  double weight = descent.weight_before;
+  Descending<T> run(network, descent, rows, parameters);
   Progress progress{0, 0.0};
   for (; progress.batches < batches; ++progress.batches) {
-    const std::int64_t begin = bounds[progress.batches], n = bounds[progress.batches + 1] - begin;
-    const double scale = 1.0 / (descent.mass_per_row * static_cast<double>(n)), rate = learning_rate[progress.batches];
-    const std::int64_t steps = descent.steps_before + progress.batches + 1;
-    for (std::int64_t i = 0; i < static_cast<std::int64_t>(y.size()); ++i) {
-      y[i] = (T(1) - beta) * parameters.state[i] + beta * parameters.theta[i];
-    }
-    network.set_dropout(descent.dropout, descent.seed + static_cast<std::uint64_t>(steps));
-    const double loss = network.gradient(at, rows, order + begin, n, scale, grad.data());
-    network.set_dropout(0, 0);
-    if (!(loss * scale <= descent.loss_limit)) break;
+    const std::int64_t k = progress.batches;
+    double loss = 0;
+    if (!run.step(k, order + bounds[k], bounds[k + 1] - bounds[k], bounds[batches] - bounds[k], learning_rate[k], loss))
+      break;
     progress.loss += loss;
-    weight += rate * rate;
-    step(network, descent, rate, steps, rate * rate / weight, grad.data(), y.data(), parameters);
-    if (parameters.average) {
-      const T share = static_cast<T>(1.0 / static_cast<double>(descent.averaged_before + progress.batches + 1));
-      for (std::int64_t i = 0; i < total; ++i) {
-        parameters.average[i] += share * (parameters.theta[i] - parameters.average[i]);
-      }
-    }
   }
+  run.end();
   return progress;
 }
 

@@ -44,15 +44,25 @@ def take_pages(bytes: int) -> Pages: ...
 class _Rows:
     def __init__(
         self,
-        x: _Array,
-        *,
+        count: int,
+        features: int,
         classes: int,
-        labels: _Array | None,
-        probs: _Array | None,
-        weight: _Array | None,
-        class_weight: _Array | None,
-        smoothing: float,
-        center: _Array | None,
+        *,
+        x: _Array | None = None,
+        bytes: _Array | None = None,
+        byte_scale: float = 1.0,
+        indptr: _Array | None = None,
+        indices: _Array | None = None,
+        data: _Array | None = None,
+        center: _Array | None = None,
+        labels: _Array | None = None,
+        probs: _Array | None = None,
+        probs_indptr: _Array | None = None,
+        probs_indices: _Array | None = None,
+        probs_data: _Array | None = None,
+        weight: _Array | None = None,
+        class_weight: _Array | None = None,
+        smoothing: float = 0.0,
     ) -> None: ...
 
 class _Network:

@@ -10,7 +10,7 @@ import pytest
 
 import crossent
 
-COMMANDS = ("train", "evaluate", "predict", "explain", "info", "demo")
+COMMANDS = ("train", "evaluate", "predict", "explain", "export", "info", "demo")
 
 
 def test_the_help_names_every_command(tmp_path, run):
@@ -21,7 +21,7 @@ def test_the_help_names_every_command(tmp_path, run):
     assert run(cwd=tmp_path).stdout == done.stdout
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate", "predict", "info", "demo"])
+@pytest.mark.parametrize("name", ["train", "evaluate", "predict", "export", "info", "demo"])
 def test_the_help_of_a_command_has_examples_as_they_are_typed(tmp_path, name, run):
     done = run(name, "--help", cwd=tmp_path)
     assert done.returncode == 0

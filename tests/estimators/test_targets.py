@@ -120,8 +120,8 @@ def test_bad_target_is_refused_with_its_place(y, options, message):
 
 
 def test_other_kinds_of_target_are_refused():
-    with pytest.raises(TypeError, match="y is a csr_matrix: expected a dense array"):
-        SoftmaxClassifier().fit(X, csr_matrix(np.eye(3)[Y]))
+    with pytest.raises(TypeError, match="y is a csr_matrix: expected an array of labels"):
+        SoftmaxClassifier().fit(X, csr_matrix(Y[:, None]))
     with pytest.raises(TypeError, match="validation is a int: expected a tuple"):
         SoftmaxClassifier().fit(X, Y, validation=3)
     with pytest.raises(TypeError, match="another type than the classes"):
@@ -167,8 +167,25 @@ def test_bad_class_weight_is_refused(class_weight, message):
         ("dtype", "float16", ValueError),
         ("dtype", "no dtype", ValueError),
         ("callbacks", ["print"], TypeError),
+        ("l1_ratio", 1.5, ValueError),
+        ("l1_ratio", "half", TypeError),
+        ("optimizer", "lbfgs", ValueError),
+        ("optimizer", 1, ValueError),
+        ("schedule", "step", ValueError),
+        ("tol", -1e-3, ValueError),
+        ("tol", "small", TypeError),
+        ("dropout", 1.0, ValueError),
+        ("dropout", 0.5, ValueError),
+        ("average", 0.0, ValueError),
+        ("average", 1.5, ValueError),
+        ("checkpoint", 3, TypeError),
     ],
 )
 def test_bad_parameter_is_refused_by_name(parameter, value, error):
     with pytest.raises(error, match=parameter):
         SoftmaxClassifier(**{parameter: value}).fit(X, Y)
+
+
+def test_average_of_an_averaging_optimizer_is_refused():
+    with pytest.raises(ValueError, match="average = True: expected False for optimizer='schedule-free'"):
+        SoftmaxClassifier(optimizer="schedule-free", average=True).fit(X, Y)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from crossent.cli import demo, evaluate, explain, explore, info, predict, train
+from crossent.cli import demo, evaluate, explain, explore, export, info, predict, train
 
 _ERROR, _INTERRUPTED = 2, 130
 
@@ -25,6 +25,7 @@ app.command("train")(train.command)
 app.command("evaluate")(evaluate.command)
 app.command("predict")(predict.command)
 app.command("explain")(explain.command)
+app.command("export")(export.command)
 app.command("explore")(explore.command)
 app.command("info")(info.command)
 app.command("demo")(demo.command)

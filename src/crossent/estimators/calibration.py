@@ -34,7 +34,7 @@ def fit_temperature(logits: Array, labels: npt.NDArray[np.int64] | None, probs: 
     """
     z = logits.astype(np.float64)
     z -= z.max(axis=1, keepdims=True)
-    hit = z[np.arange(len(z)), labels].sum() if labels is not None else (z * probs).sum()
+    hit = float(np.vdot(z, probs)) if probs is not None else float(z[np.arange(len(z)), labels].sum())
 
     def loss(log_temperature: float) -> float:
         scale = np.exp(-log_temperature)

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from crossent.training import TrainingEvent
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
 try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
+    from sklearn.callback import CallbackSupportMixin
+    from sklearn.callback import with_callbacks as _with_callbacks
 except ImportError:  # scikit-learn before 1.9: the estimator is the same, without set_callbacks
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Nothing to add."""
 
-    def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:  # type: ignore[no-redef]
-        """Return the method as it is."""
+    def _with_callbacks(method: Any) -> Any:
         return method
 
 
 __all__ = ["CallbackSupportMixin", "EpochTasks", "with_callbacks"]
+
+
+def with_callbacks(method: Method) -> Method:
+    """Return a ``fit`` that tears its callbacks down however it ends."""
+    wrapped: Method = _with_callbacks(method)
+    return wrapped
 
 
 class EpochTasks:
@@ -31,7 +39,8 @@ class EpochTasks:
     def __init__(self, estimator: Any, max_epochs: int, X: Any, y: Any, metadata: dict[str, Any]) -> None:
         self.estimator = estimator
         self.data = {"X": X, "y": y, "metadata": metadata or None}
-        self.root = self.epoch = None
+        self.root: Any = None
+        self.epoch: Any = None
         if hasattr(estimator, "_init_callback_context"):
             self.root = estimator._init_callback_context(max_subtasks=max_epochs)
             self.root.call_on_fit_task_begin(estimator=estimator, **self.data)
@@ -61,6 +70,5 @@ class EpochTasks:
             self.root.call_on_fit_task_end(estimator=self.estimator, **self.data, reconstruction_attributes={})
 
     def _begin(self) -> Any:
-        assert self.root is not None
         task = self.root.subcontext(task_name="epoch")
         return task.call_on_fit_task_begin(estimator=self.estimator, **self.data)

@@ -15,13 +15,16 @@ from sklearn.utils.validation import validate_data
 from crossent.errors import invalid_type, invalid_value
 from crossent.estimators.calibration import fit_temperature
 from crossent.estimators.checkpoints import CheckpointDirectory, digest
+from crossent.estimators.exact import ExactMixin
 from crossent.estimators.features import as_rows, check_finite, engine_dtype
+from crossent.estimators.interop import layers_of, record_of
 from crossent.estimators.parameters import as_generator, check_parameters
-from crossent.estimators.prediction import PredictionMixin
 from crossent.estimators.scikit_learn_callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
+from crossent.estimators.streaming import StreamingMixin
 from crossent.estimators.truth import class_weights, read_truth
 from crossent.estimators.weights import check_sample_weight, hold_out
 from crossent.training import Examples, Problem, TrainingEvent, TrainingOptions, TrainingResult, train
+from crossent.training.blocks import Blocks
 from crossent.training.network import unfold_center
 
 Array = npt.NDArray[Any]
@@ -32,7 +35,7 @@ LEAST_STEPS = 2000
 DEFAULT_AVERAGE = 0.5
 
 
-class SoftmaxClassifier(CallbackSupportMixin, PredictionMixin, BaseEstimator):  # type: ignore[misc]
+class SoftmaxClassifier(CallbackSupportMixin, ExactMixin, StreamingMixin, BaseEstimator):  # type: ignore[misc]
     r"""Softmax (multinomial logistic) classifier, linear or with ReLU layers, trained by minibatch SGD.
 
     Minimises, over the weights :math:`W` and biases of the network with logits :math:`z(x)`,
@@ -54,12 +57,17 @@ class SoftmaxClassifier(CallbackSupportMixin, PredictionMixin, BaseEstimator):  
     l1_ratio : float, default=0.0
         In [0, 1]: the share of the penalty that is on the absolute values; those weights that it is too much for are
         exactly 0.
+    solver : {"sgd", "exact"}, default="sgd"
+        "exact" brings a linear model to the minimum of its objective, over all rows at once (L-BFGS on variables of
+        equal curvature), until no slope is over ``tol``, 1e-5 by default, or for ``max_epochs`` iterations, 1000 by
+        default. ``optimizer``, ``learning_rate``, ``schedule``, ``momentum``, ``nesterov`` and ``batch_size`` are of
+        "sgd" only.
     optimizer : {"sgd", "adam", "schedule-free"}, default="sgd"
         "sgd" has momentum. "adam" suits features of mixed scale. "schedule-free" (Defazio et al., 2024) averages its
         points and needs no end to be known: its ``schedule`` is constant.
     learning_rate : "auto" or float, default="auto"
-        Step size before the schedule (5 % warm-up, then as ``schedule`` says). "auto" takes it for a linear model
-        from the curvature and the noise of the data; with hidden layers from a few trial steps. See
+        Step size before the schedule (5 % warm-up, 1000 steps at most, then as ``schedule`` says). "auto" takes it
+        for a linear model from the curvature and the noise of the data; with hidden layers from a few trial steps. See
         ``learning_rate_``. It is a linear model's step on the weights, and on a network's biases and its weights but
         the first; the others' steps are adjusted to the features' scale, so that dividing all features by one number
         changes nothing.
@@ -99,9 +107,9 @@ class SoftmaxClassifier(CallbackSupportMixin, PredictionMixin, BaseEstimator):  
     warm_start : bool, default=False
         Begin where the last ``fit`` ended. The classes stay those of the first.
     checkpoint : path-like or None, default=None
-        A directory for the state of the run, written every few seconds. A ``fit`` of the same data and parameters that finds one
-        goes on from there, and ends with the same bits as a run without a break. When the training ends by itself the
-        directory is deleted.
+        A directory for the state of the run, written every few seconds. A ``fit`` of the same data and parameters that
+        finds one goes on from there, and ends with the same bits as a run without a break. When the training ends by
+        itself the directory is deleted.
     n_threads : int, default=1
         Threads of the matrix products and the loss. More than one helps wide networks on an idle machine only: the
         threads of a BLAS wait busily, and batches are small. Beside another busy process two can be twenty times slower
@@ -132,18 +140,20 @@ class SoftmaxClassifier(CallbackSupportMixin, PredictionMixin, BaseEstimator):  
     n_iter_ : int
         Epochs completed.
     best_iter_ : int
-        The epoch of the parameters: the last, unless the validation log-loss of an earlier one is less by more than two standard errors.
+        The epoch of the parameters: the last, unless the validation log-loss of an earlier one is less by more than
+        two standard errors.
     learning_rate_ : float
         The step size used, after any halving.
     temperature_ : float
         What ``predict_proba`` divides the logits by; 1 without ``calibrate``.
     objective_gap_ : float or None
-        Of a linear model that ran all its epochs: its objective is at least so many nats above the minimum. The bound is
-        what one feature's weights alone could still gain.
+        Of a linear model that ran all its epochs: its objective is at least so many nats above the minimum. The bound
+        is what one feature's weights alone could still gain.
 
     Warns
     -----
     ConvergenceWarning
+        With ``solver="exact"``, if a slope is over ``tol`` still, with its size.
         If the training diverged: the step was halved, and the training went on from the last good state. Or if
         ``objective_gap_`` is over 2 % of the log-loss of the class shares.
 
@@ -183,6 +193,7 @@ class SoftmaxClassifier(CallbackSupportMixin, PredictionMixin, BaseEstimator):  
         *,
         alpha: float = 1e-4,
         l1_ratio: float = 0.0,
+        solver: Literal["sgd", "exact"] = "sgd",
         optimizer: Literal["sgd", "adam", "schedule-free"] = "sgd",
         learning_rate: Literal["auto"] | float = "auto",
         schedule: Literal["linear", "constant", "cosine"] = "linear",
@@ -211,6 +222,7 @@ class SoftmaxClassifier(CallbackSupportMixin, PredictionMixin, BaseEstimator):  
         self.hidden_layer_sizes = hidden_layer_sizes
         self.alpha = alpha
         self.l1_ratio = l1_ratio
+        self.solver = solver
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.schedule = schedule
@@ -275,41 +287,76 @@ class SoftmaxClassifier(CallbackSupportMixin, PredictionMixin, BaseEstimator):  
         store = None if self.checkpoint is None else self._open_checkpoint(examples, held_out, start, rng)
         if held_out is None and (self.early_stopping or self.calibrate):
             examples, held_out = hold_out(examples, float(self.validation_fraction), rng)
-        problem = Problem(
+        if self.solver == "exact":
+            self._solve(examples, held_out, start, (X, y, sample_weight))
+            return self
+        problem = self._problem(examples, center=bool(self.center))
+        self._train(problem, rng, held_out, store, self._theta(start, problem), (X, y, sample_weight))
+        return self
+
+    def _batch_rows(self) -> int:
+        return DEFAULT_BATCH if self.batch_size == "auto" else int(self.batch_size)
+
+    def _problem(self, examples: Examples, *, center: Any, mass_per_row: float | None = None) -> Problem:
+        return Problem(
             examples,
             tuple(self.hidden_layer_sizes),
             alpha=self.alpha * (1 - self.l1_ratio),
-            batch_size=DEFAULT_BATCH if self.batch_size == "auto" else int(self.batch_size),
-            center=bool(self.center),
+            batch_size=self._batch_rows(),
+            center=center,
             n_threads=int(self.n_threads),
+            mass_per_row=mass_per_row,
         )
-        options = self._options(problem.n_batches)
-        tasks = EpochTasks(self, options.max_epochs, X, y, _metadata(sample_weight))
+
+    def _train(
+        self,
+        rows: Problem | Blocks,
+        rng: np.random.Generator,
+        held_out: Examples | None,
+        store: CheckpointDirectory | None,
+        theta: Array | None,
+        data: tuple[Any, Any, Any],
+    ) -> None:
+        options = self._options(rows.n_batches)
+        X, y, sample_weight = data
+        metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
+        tasks = EpochTasks(self, options.max_epochs, X, y, metadata)
         result = train(
-            problem,
+            rows,
             options,
             rng=rng,
             validation=held_out,
-            callbacks=[*(self.callbacks or ()), *([print_progress] if self.verbose else ()), tasks],
-            theta=self._theta(start, problem),
+            callbacks=[*self._listeners(), tasks],
+            theta=theta,
             store=store,
             feature_names=getattr(self, "feature_names_in_", None),
         )
+        # What partial_fit knew belongs to another fit.
+        self.__dict__.pop("_stream", None)
         self._keep(result, held_out)
         tasks.finish()
-        return self
+
+    def _listeners(self) -> list[Callable[[TrainingEvent], object]]:
+        return [*(self.callbacks or ()), *([print_progress] if self.verbose else ())]
 
     def _features(self, X: Any, *, reset: bool, argument: str = "X") -> Array:
         x = validate_data(self, X, reset=reset, dtype="numeric", ensure_all_finite=False)
         check_finite(x, getattr(self, "feature_names_in_", None), argument)
         if reset:
             self._dtype: np.dtype[Any] = engine_dtype(x.dtype) if self.dtype is None else np.dtype(self.dtype)
-        return as_rows(x, self._dtype)
+        rows: Array = as_rows(x, self._dtype)
+        return rows
 
-    def _examples(self, x: Array, y: Any, sample_weight: Any, classes: Any) -> Examples:
+    def _examples(
+        self, x: Array, y: Any, sample_weight: Any, classes: Any, *, weights: Array | None = None
+    ) -> Examples:
         truth = read_truth(y, len(x), x.dtype, classes=classes)
-        weight = None if sample_weight is None else check_sample_weight(sample_weight, len(x))
-        mass = truth.class_mass(weight)
+        # A batch may be without weight where others are not.
+        weight = None
+        if sample_weight is not None:
+            weight = check_sample_weight(sample_weight, len(x), may_be_zero=weights is not None)
+        if weights is None:
+            weights = class_weights(self.class_weight, truth.classes, truth.class_mass(weight))
         self.classes_ = truth.classes
         return Examples(
             x,
@@ -317,7 +364,7 @@ class SoftmaxClassifier(CallbackSupportMixin, PredictionMixin, BaseEstimator):  
             labels=truth.labels,
             probs=truth.probs,
             sample_weight=weight,
-            class_weight=class_weights(self.class_weight, truth.classes, mass),
+            class_weight=weights,
             label_smoothing=float(self.label_smoothing),
         )
 
@@ -367,23 +414,30 @@ class SoftmaxClassifier(CallbackSupportMixin, PredictionMixin, BaseEstimator):  
                 f"{list(pairwise(problem.layer_sizes))}: expected the same"
             )
         flat = [array.ravel() for layer in zip(*start, strict=True) for array in layer]
-        return unfold_center(np.concatenate(flat).astype(self._dtype), problem.layer_sizes, problem.center)
+        return unfold_center(
+            np.concatenate(flat).astype(self._dtype), problem.layer_sizes, problem.center, scale=problem.examples.scale
+        )
 
     def _open_checkpoint(
         self, examples: Examples, held_out: Examples | None, start: Any, rng: np.random.Generator
     ) -> CheckpointDirectory:
-        assert self.checkpoint is not None
-        # Neither changes the result.
-        ignored = ("callbacks", "checkpoint", "verbose", "random_state")
-        run = {name: repr(value) for name, value in self.get_params(deep=False).items() if name not in ignored}
-        seeded = isinstance(self.random_state, (int, np.integer))
-        run["random_state"] = repr(self.random_state) if seeded else type(self.random_state).__name__
+        run = self._described()
         run["X"] = digest(examples.x)
         run["y"] = digest(self.classes_, examples.labels, examples.probs)
         run["sample_weight"] = digest(examples.sample_weight)
         run["validation"] = "None" if held_out is None else digest(held_out.x, held_out.labels, held_out.probs)
         run["warm start"] = "None" if start is None else digest(*start[0], *start[1])
+        assert self.checkpoint is not None
         return CheckpointDirectory(self.checkpoint, run, rng)
+
+    def _described(self) -> dict[str, str]:
+        """Return the parameters that make up a run, for its checkpoint."""
+        without_influence = ("callbacks", "checkpoint", "verbose", "random_state")
+        given = self.get_params(deep=False).items()
+        run = {name: repr(value) for name, value in given if name not in without_influence}
+        seeded = isinstance(self.random_state, (int, np.integer))
+        run["random_state"] = repr(self.random_state) if seeded else type(self.random_state).__name__
+        return run
 
     def _keep(self, result: TrainingResult, held_out: Examples | None) -> None:
         self.coefs_, self.intercepts_ = result.weights, result.biases
@@ -403,6 +457,40 @@ class SoftmaxClassifier(CallbackSupportMixin, PredictionMixin, BaseEstimator):  
             assert held_out is not None
             logits = np.concatenate([logits for _, logits in self._blocks(held_out.x)])
             self.temperature_ = fit_temperature(logits, held_out.labels, held_out.probs)
+
+    @classmethod
+    def from_sklearn(cls, model: Any) -> Self:
+        """Return a classifier with the predictions of a fitted scikit-learn one, its layers copied.
+
+        Parameters
+        ----------
+        model : LogisticRegression or MLPClassifier
+            Fitted; a network's hidden layers are ReLU. The parameters of the training are not taken over.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Another kind of model, or one that is no softmax network of ReLU layers.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> X, y = load_iris(return_X_y=True)
+        >>> peer = LogisticRegression(max_iter=1000).fit(X, y)
+        >>> np.allclose(SoftmaxClassifier.from_sklearn(peer).predict_proba(X), peer.predict_proba(X), atol=1e-12)
+        True
+        """
+        weights, biases = layers_of(model)
+        imported = cls(tuple(len(bias) for bias in biases[:-1]))
+        imported._restore(
+            weights,
+            biases,
+            classes=model.classes_,
+            feature_names=getattr(model, "feature_names_in_", None),
+            record=record_of(model),
+        )
+        return imported
 
     def _restore(
         self,
@@ -426,10 +514,6 @@ class SoftmaxClassifier(CallbackSupportMixin, PredictionMixin, BaseEstimator):  
         self.coefs_, self.intercepts_, self._dtype = weights, biases, weights[0].dtype
         for name, value in record.items():
             setattr(self, name, value)
-
-
-def _metadata(sample_weight: Any) -> dict[str, Any]:
-    return {} if sample_weight is None else {"sample_weight": sample_weight}
 
 
 def print_progress(event: TrainingEvent) -> None:

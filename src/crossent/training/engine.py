@@ -26,15 +26,14 @@ from crossent.training.stopping import BestSoFar, is_clearly_less
 # A chunk of batches runs in native code without a pause: this much work takes 0.1 to 0.3 s on one core. Its
 # size may not depend on the clock, or a run would not be a function of its seed.
 CHUNK_FLOPS = 1e10
-FLOPS_PER_PARAMETER = 6
-FLOPS_PER_ROW = 1000
-WARMUP_SHARE = 0.05
+# The step rises over this share of the steps, and over so many at most.
+WARMUP_SHARE, WARMUP_STEPS = 0.05, 1000
 # An early stop brings the step down to 0 over this share of the epochs that led to the best one.
 COOLDOWN_SHARE = 0.2
 MAX_RETRIES = 20
 # A network that diverges in this share of the epochs begins anew: it may have lost units to the long steps for good.
-EARLY_SHARE = 0.2
-MANY_IDLE = 0.5
+EARLY_SHARE = 0.3
+MANY_IDLE, JUMP = 0.5, 1.2
 # The best and the last epoch are compared on groups of validation rows.
 GROUPS = 50
 
@@ -82,7 +81,8 @@ def train(
         If the training diverged, saying what was done about it, or ended far from the minimum, saying how far.
     """
     blocks = InMemory(rows) if isinstance(rows, Problem) else rows
-    with threadpool_limits(options.n_threads, user_api="blas"):
+    # The engine's own threads share out whole products: threads within them would wait busily for each other.
+    with threadpool_limits(1, user_api="blas"):
         run = Run(blocks, options, rng, validation, callbacks, theta, store)
         try:
             run.begin()
@@ -122,7 +122,7 @@ class Run:
         self.blocks, self.options, self.rng, self.callbacks = blocks, options, rng, callbacks
         self.store = store
         self.validation = None if validation is None else native_rows(validation, blocks.center)
-        self.n_validation = 0 if validation is None else len(validation.x)
+        self.n_validation = 0 if validation is None else validation.n_rows
         problem = blocks.probe
         self.theta = problem.initial_parameters(rng) if theta is None else theta.copy()
         self.order = problem.kept[rng.permutation(len(problem.kept))]
@@ -139,9 +139,8 @@ class Run:
             seed=int(rng.integers(2**62)),
             average_from=average,
         )
-        self.shares = shares(options.schedule, n_steps, warmup=int(WARMUP_SHARE * n_steps))
-        batch_flops = problem.batch_rows * (FLOPS_PER_PARAMETER * self.theta.size + FLOPS_PER_ROW)
-        self.chunk = max(1, int(CHUNK_FLOPS / batch_flops))
+        self.shares = shares(options.schedule, n_steps, warmup=min(int(WARMUP_SHARE * n_steps), WARMUP_STEPS))
+        self.chunk = max(1, int(CHUNK_FLOPS / problem.step_flops))
         self.rate = self.loss_limit = self.constant_loss = np.nan
         self.epoch, self.block, self.block_loss, self.epoch_seed = 1, 0, 0.0, 0
         self.last_epoch, self.cooldown_from = options.max_epochs, 0
@@ -157,7 +156,7 @@ class Run:
         scale = measure(problem, self.order)
         if self._cold and len(problem.layer_sizes) > 2:
             # The first layer starts as if the features had a mean square of 1.
-            layers(self.theta, problem.layer_sizes)[0][0][...] /= np.sqrt(scale.mean_square)
+            layers(self.theta, problem.layer_sizes)[0][0][...] /= scale.root_mean_square
             self.epoch_start = self.good = self.initial = self.theta.copy()
         self.optimizer.rate_scale = rate_scale(problem, scale, options.optimizer)
         self.optimizer.start(self.theta)
@@ -213,14 +212,14 @@ class Run:
         steps, averaged = self.optimizer.steps, self.optimizer.averaged
         for attempt in range(1, MAX_RETRIES + 1):
             try:
-                loss = self._block(problem, order, first_batch)
+                loss = self._block(problem, order, first_batch, again=attempt > 1)
                 self.good = start
                 return loss
             except _Diverged:
                 if attempt > 1:
                     # The start itself may be bad: what a step did shows in the loss of the next batch only.
                     start = self.good
-                if self.initial is not None and self._is_early():
+                if self._is_early() and self.initial is not None:
                     start = self.initial
                 self.theta[...] = start
                 self.optimizer.steps, self.optimizer.averaged = steps, averaged
@@ -230,7 +229,7 @@ class Run:
                 self.result.n_halvings += attempt
         raise _Stop("divergence")
 
-    def _block(self, problem: Problem, order: Indices, first_batch: int) -> float:
+    def _block(self, problem: Problem, order: Indices, first_batch: int, *, again: bool) -> float:
         loss, first_step = 0.0, (self.epoch - 1) * self.blocks.n_batches + first_batch
         for begin in range(0, problem.n_batches, self.chunk):
             end = min(begin + self.chunk, problem.n_batches)
@@ -249,12 +248,10 @@ class Run:
         if not (loss / len(order) <= limit and np.isfinite(self.theta).all()):
             raise _Diverged
         # A step that was too long just now may still be: long enough to lose units, not so long that the loss shows it.
-        if (
-            self._is_early()
-            and self.result.n_halvings
-            and problem.idle_share(self.theta, order[:PROBE_ROWS]) > MANY_IDLE
-        ):
-            raise _Diverged
+        if self._is_early() and self.result.n_halvings:
+            before = self.result.loss_curve[-1] if self.result.loss_curve and not again else np.inf
+            if loss / len(order) > JUMP * before or problem.idle_share(self.theta, order[:PROBE_ROWS]) > MANY_IDLE:
+                raise _Diverged
         return loss
 
     def _is_early(self) -> bool:
@@ -309,7 +306,7 @@ class Run:
 
     def _for_raw_rows(self, theta: Array) -> tuple[list[Array], list[Array]]:
         center, sizes = self.blocks.center, self.blocks.layer_sizes
-        return layers(theta.copy() if center is None else fold_center(theta, sizes, center), sizes)
+        return layers(fold_center(theta, sizes, center, scale=self.blocks.probe.examples.scale), sizes)
 
     def finish(self) -> TrainingResult:
         """Return the parameters that the run ends with."""
@@ -323,7 +320,7 @@ class Run:
             if best.epoch < result.n_epochs and is_clearly_less(self._losses(best.parameters), self._losses(theta)):
                 theta, result.best_epoch = best.parameters, best.epoch
         if result.stop_reason == "max_epochs" and len(self.blocks.layer_sizes) == 2:
-            result.gap = measure_gap(self.blocks.probe, theta, self.order, self.options.l1)
+            result.gap = measure_gap(self.blocks.probe, theta, self.order, self.options.l1, self.blocks.n_rows)
         result.weights, result.biases = self._for_raw_rows(theta)
         result.learning_rate = self.rate
         return result

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import issparse
 
+from crossent.training.centred import CentredRows
 from crossent.training.examples import Examples
 from crossent.training.network import Array, initial_parameters, layers, native_network, native_rows
 
 Indices = npt.NDArray[np.int64]
-# Rows evaluated at a time where batches are smaller.
+# Rows evaluated at a time where batches are smaller, and at most so many outputs.
 EVALUATION_ROWS = 256
+EVALUATION_ENTRIES = 2**22
+FLOPS_PER_PARAMETER = 6
+FLOPS_PER_ROW = 1000
 
 
 class Problem:
@@ -53,21 +59,21 @@ class Problem:
         self.bounds = np.arange(self.n_batches + 1) * len(self.kept) // self.n_batches
         self.batch_rows = int(np.diff(self.bounds).max())
         if isinstance(center, np.ndarray):
-            self.center: Array | None = center.astype(examples.x.dtype)
+            self.center: Array | None = center.astype(examples.dtype)
         else:
             self.center = examples.center(self.row_mass) if center else None
         self._mass_per_row = float(self.row_mass[self.kept].mean()) if mass_per_row is None else mass_per_row
         self._rows = native_rows(examples, self.center)
         self._network = native_network(
             self.layer_sizes,
-            examples.x.dtype,
-            max_rows=max(self.batch_rows, EVALUATION_ROWS),
+            examples.dtype,
+            max_rows=max(self.batch_rows, min(EVALUATION_ROWS, 1 + EVALUATION_ENTRIES // max(self.layer_sizes[1:]))),
             n_threads=n_threads,
         )
 
     def initial_parameters(self, rng: np.random.Generator) -> Array:
         """Return the parameters before the first step."""
-        return initial_parameters(self.layer_sizes, self.examples.class_mass(), rng, self.examples.x.dtype)
+        return initial_parameters(self.layer_sizes, self.examples.class_mass(), rng, self.examples.dtype)
 
     def descend(
         self,
@@ -134,24 +140,42 @@ class Problem:
         total = self._network.gradient(self._rows, self.kept, theta, 1 / total_mass, grad)
         return float(total / total_mass), grad
 
+    def summed_gradient(self, theta: Array) -> tuple[float, npt.NDArray[np.float64]]:
+        """Return what ``gradient`` does, batch by batch, summed in float64."""
+        part, total, grad = np.empty_like(theta), 0.0, np.zeros(theta.size)
+        total_mass = float(self.row_mass.sum())
+        for begin, end in pairwise(self.bounds):
+            total += self._network.gradient(self._rows, self.kept[begin:end], theta, 1 / total_mass, part)
+            grad += part
+        return total / total_mass, grad
+
     def batch_gradient(self, theta: Array, order: Indices) -> Array:
         """Return the gradient of a batch's loss, as a step takes it."""
         grad = np.empty_like(theta)
         self._network.gradient(self._rows, order, theta, 1 / (self._mass_per_row * len(order)), grad)
         return grad
 
-    def centred(self, rows: Indices) -> npt.NDArray[np.float64]:
-        """Return a few rows minus the center, in float64."""
-        x = self.examples.x[rows].astype(np.float64)
-        return x if self.center is None else x - self.center
+    @property
+    def step_flops(self) -> float:
+        """About how many operations a step takes: of sparse rows' features only those that a row has count."""
+        features, *outputs = self.layer_sizes
+        if issparse(self.examples.x):
+            features = self.examples.x.nnz / max(self.examples.n_rows, 1)
+        parameters = sum((size + 1) * units for size, units in pairwise([features, *outputs]))
+        return float(self.batch_rows * (FLOPS_PER_PARAMETER * parameters + FLOPS_PER_ROW))
+
+    def centred(self, rows: Indices) -> CentredRows:
+        """Return a few rows minus the center."""
+        return CentredRows(self.examples.x[rows], self.center, scale=self.examples.scale)
 
     def idle_share(self, theta: Array, rows: Indices) -> float:
         """Return the greatest share, over the hidden layers, of units that are 0 on all of a few rows."""
         weights, biases = layers(theta, self.layer_sizes)
-        out, share = self.centred(rows).astype(theta.dtype), 0.0
-        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-            out = np.maximum(out @ weight + bias, 0)
+        out, share = self.centred(rows).times(weights[0].astype(np.float64)), 0.0
+        for layer, bias in enumerate(biases[:-1]):
+            out = np.maximum(out + bias, 0)
             share = max(share, float((out == 0).all(axis=0).mean()))
+            out = out @ weights[layer + 1]
         return share
 
     def constant_loss(self) -> float:
