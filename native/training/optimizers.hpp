@@ -41,7 +41,9 @@ void adam_step(T* theta, T* first, T* second, const T* grad, std::int64_t n, T r
     const T slope = grad[i] + l2 * theta[i];
     first[i] = beta1 * first[i] + (T(1) - beta1) * slope;
     second[i] = beta2 * second[i] + (T(1) - beta2) * slope * slope;
-    const T scale = (factor ? rate * factor[i] : rate) / (std::sqrt(second[i]) / correction_root + epsilon);
+    // As on a feature times its factor, whose slopes are that many times as large.
+    const T own = factor ? factor[i] : T(1);
+    const T scale = rate * own / (std::sqrt(second[i]) / correction_root + epsilon / own);
     const T moved = theta[i] - scale * first[i];
     theta[i] = l1 == 0 ? moved : shrink(moved, scale * l1);
   }

@@ -15,7 +15,6 @@ from crossent.training.schedule import linear_decay
 
 PROBE_ROWS = 2048
 POWER_ITERATIONS = 30
-FEWEST_MEASURED = 32
 RANGE_ROWS = 16384
 RANGE_SHARE = 0.05
 TRIAL_STEPS = 32
@@ -58,14 +57,14 @@ class Scale(NamedTuple):
         return float(np.sqrt(self.mean_square)) or 1.0
 
 
-def feature_scale(problem: Problem, order: Indices) -> npt.NDArray[np.float64] | None:
+def feature_scale(problem: Problem, order: Indices, optimizer: Name = "sgd") -> npt.NDArray[np.float64] | None:
     """Return what every feature is to be multiplied with, so that none is learnt late for being small, (d,).
 
     It is 1 / (deviation + 0.05 * range), whatever unit a feature is in; the range, over many more rows than the
     deviation, keeps features that are seldom other than 0 from steps that their noise would carry. A feature that is
-    constant on these rows takes the least factor of all. None where rows are sparse or too few to tell.
+    constant on these rows takes the least factor of all. None where rows are sparse.
     """
-    if problem.is_sparse or len(order) < FEWEST_MEASURED:
+    if problem.is_sparse:
         return None
     probe = order[:PROBE_ROWS]
     rows = problem.centred(probe)
@@ -73,8 +72,9 @@ def feature_scale(problem: Problem, order: Indices) -> npt.NDArray[np.float64] |
     with np.errstate(over="ignore", invalid="ignore"):
         spread = problem.feature_range(RANGE_ROWS)
         size = np.sqrt(rows.mean_squares(mass)) + RANGE_SHARE * spread
-        # Of a smaller feature the penalty, and not its size, bounds the step.
-        size = np.maximum(size, 2 * np.sqrt(problem.alpha))
+        if optimizer != "adam":
+            # Of a smaller feature the penalty, and not its size, bounds a step that grows with the slope.
+            size = np.maximum(size, 2 * np.sqrt(problem.alpha))
     if not np.isfinite(size).all():
         return None
     varies = spread > 0

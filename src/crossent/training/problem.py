@@ -176,8 +176,9 @@ class Problem:
         return CentredRows(self.examples.x[rows], self.center, scale=self.examples.scale, factors=factors)
 
     def feature_range(self, most_rows: int) -> npt.NDArray[np.float64]:
-        """Return the greatest minus the least value of each feature of dense rows, over about so many of them."""
-        x = self.examples.x[:: max(1, self.examples.n_rows // most_rows)]
+        """Return the greatest minus the least value of each feature of dense rows, over about so many kept ones."""
+        step = max(1, len(self.kept) // most_rows)
+        x = self.examples.x[::step] if len(self.kept) == self.examples.n_rows else self.examples.x[self.kept[::step]]
         spread: npt.NDArray[np.float64] = x.max(axis=0).astype(np.float64) - x.min(axis=0)
         return spread * self.examples.scale
 
