@@ -1,4 +1,5 @@
-// One step of each optimizer on one tensor. The penalty is l2/2 · |W|² + l1 · |W|, the second by its proximal map.
+// One step of each optimizer on one tensor. The penalty is l2/2 · |W|² + l1 · |W|, the second by its proximal map. The
+// rate of parameter i is `rate` times factor_i, or `rate` where there are no factors.
 #pragma once
 
 #include <algorithm>
@@ -22,24 +23,27 @@ T shrink(T value, T threshold) {
 }
 
 template <class T>
-void sgd_step(T* theta, T* velocity, const T* grad, std::int64_t n, T rate, T momentum, bool nesterov, T l2, T l1) {
-  training_kernels<T>().sgd_step(theta, velocity, grad, n, rate, momentum, nesterov, l2);
+void sgd_step(T* theta, T* velocity, const T* grad, std::int64_t n, T rate, const T* factor, T momentum, bool nesterov,
+              T l2, T l1) {
+  training_kernels<T>().sgd_step(theta, velocity, grad, n, rate, factor, momentum, nesterov, l2);
   if (l1 == 0) return;
   // A slope that stays becomes a velocity 1 / (1 - momentum) times as large: the penalty must keep up with it.
   const T threshold = rate * l1 / (T(1) - momentum);
-  for (std::int64_t i = 0; i < n; ++i) theta[i] = shrink(theta[i], threshold);
+  for (std::int64_t i = 0; i < n; ++i) theta[i] = shrink(theta[i], factor ? threshold * factor[i] : threshold);
 }
 
 // Kingma and Ba, "Adam", 2015, algorithm 1; rate and correction_root hold the corrections for the start from zero.
 template <class T>
-void adam_step(T* theta, T* first, T* second, const T* grad, std::int64_t n, T rate, T beta1, T beta2,
+void adam_step(T* theta, T* first, T* second, const T* grad, std::int64_t n, T rate, const T* factor, T beta1, T beta2,
                T correction_root, T l2, T l1) {
   constexpr T epsilon = T(1e-8);
   for (std::int64_t i = 0; i < n; ++i) {
     const T slope = grad[i] + l2 * theta[i];
     first[i] = beta1 * first[i] + (T(1) - beta1) * slope;
     second[i] = beta2 * second[i] + (T(1) - beta2) * slope * slope;
-    const T scale = rate / (std::sqrt(second[i]) / correction_root + epsilon);
+    // As on a feature times its factor, whose slopes are that many times as large.
+    const T own = factor ? factor[i] : T(1);
+    const T scale = rate * own / (std::sqrt(second[i]) / correction_root + epsilon / own);
     const T moved = theta[i] - scale * first[i];
     theta[i] = l1 == 0 ? moved : shrink(moved, scale * l1);
   }
@@ -48,10 +52,12 @@ void adam_step(T* theta, T* first, T* second, const T* grad, std::int64_t n, T r
 // Defazio et al., "The Road Less Scheduled", 2024, equations 1 to 3: grad was taken at y = (1 - beta) z + beta theta,
 // and theta is the average of the z.
 template <class T>
-void schedule_free_step(T* theta, T* z, const T* y, const T* grad, std::int64_t n, T rate, T share, T l2, T l1) {
+void schedule_free_step(T* theta, T* z, const T* y, const T* grad, std::int64_t n, T rate, const T* factor, T share,
+                        T l2, T l1) {
   for (std::int64_t i = 0; i < n; ++i) {
-    const T moved = z[i] - rate * (grad[i] + l2 * y[i]);
-    z[i] = l1 == 0 ? moved : shrink(moved, rate * l1);
+    const T own = factor ? rate * factor[i] : rate;
+    const T moved = z[i] - own * (grad[i] + l2 * y[i]);
+    z[i] = l1 == 0 ? moved : shrink(moved, own * l1);
     theta[i] += share * (z[i] - theta[i]);
   }
 }

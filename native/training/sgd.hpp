@@ -15,11 +15,12 @@ struct Descent {
   double momentum;
   bool nesterov;
   double l2, l1;
-  double dropout;            // share of the hidden units that a row leaves out
-  std::uint64_t seed;        // of the dropout
-  double mass_per_row;       // a batch's loss is divided by its rows times this: the mean over the whole data
-  double loss_limit;         // a batch with a greater mean loss, or one that is NaN, ends the run before its step
-  const double* rate_scale;  // (2 · layers) factors of the learning rate: W0, b0, W1, b1, …
+  double dropout;              // share of the hidden units that a row leaves out
+  std::uint64_t seed;          // of the dropout
+  double mass_per_row;         // a batch's loss is divided by its rows times this: the mean over the whole data
+  double loss_limit;           // a batch with a greater mean loss, or one that is NaN, ends the run before its step
+  const double* rate_scale;    // (2 · layers) factors of the learning rate: W0, b0, W1, b1, …
+  const double* feature_rate;  // (features) further ones of the rows of W0, or null
   std::int64_t steps_before;
   double weight_before;          // schedule-free: summed squares of the rates so far
   std::int64_t averaged_before;  // steps in the average so far
@@ -49,7 +50,7 @@ struct Step {
 // The step of one block, whose gradient was taken at at_y.
 template <class T>
 void step_block(const Descent& descent, const Step& step, const Block& block, std::int64_t total, const T* grad,
-                const T* at_y, Parameters<T> parameters) {
+                const T* at_y, const T* factor, Parameters<T> parameters) {
   constexpr double beta2 = 0.999;
   const std::int64_t n = block.size, at = block.offset;
   const T rate = static_cast<T>(step.rate * descent.rate_scale[2 * block.layer + (block.is_weight ? 0 : 1)]);
@@ -57,12 +58,12 @@ void step_block(const Descent& descent, const Step& step, const Block& block, st
   const T momentum = static_cast<T>(descent.momentum);
   T *theta = parameters.theta + at, *state = parameters.state + at;
   if (descent.optimizer == Optimizer::sgd) {
-    sgd_step(theta, state, grad + at, n, rate, momentum, descent.nesterov, l2, l1);
+    sgd_step(theta, state, grad + at, n, rate, factor, momentum, descent.nesterov, l2, l1);
   } else if (descent.optimizer == Optimizer::adam) {
-    adam_step(theta, state, state + total, grad + at, n, static_cast<T>(rate / step.correction1), momentum,
+    adam_step(theta, state, state + total, grad + at, n, static_cast<T>(rate / step.correction1), factor, momentum,
               static_cast<T>(beta2), static_cast<T>(std::sqrt(step.correction2)), l2, l1);
   } else {
-    schedule_free_step(theta, state, at_y + at, grad + at, n, rate, static_cast<T>(step.share), l2, l1);
+    schedule_free_step(theta, state, at_y + at, grad + at, n, rate, factor, static_cast<T>(step.share), l2, l1);
   }
   if (!parameters.average) return;
   T* average = parameters.average + at;
@@ -88,6 +89,12 @@ class Descending {
     const std::vector<Block>& all = network.blocks();
     for (const Block& block : all) {
       if (!lazy_ || block.layer > 0 || !block.is_weight) blocks_.push_back(block);
+    }
+    if (descent.feature_rate) {
+      const std::int64_t units = network.outputs(0);
+      for (std::int64_t k = 0; k < network.weights(0); ++k) {
+        factor_.push_back(static_cast<T>(descent.feature_rate[k / units]));
+      }
     }
     if (lazy_) network.sparse_layer().start_descent(rows.center, parameters.theta, parameters.state);
   }
@@ -137,6 +144,10 @@ class Descending {
     workers_.run(layer.blocks(), [&](std::int64_t k) { layer.catch_up(k, parameters_.theta, parameters_.state); });
   }
 
+  const T* factor_of(const Block& block) const {
+    return factor_.empty() || block.layer > 0 || !block.is_weight ? nullptr : factor_.data() + block.offset;
+  }
+
   void update(const Step& step) {
     const bool sparse = rows_.is_sparse();
     if (sparse && !lazy_) network_.sparse_gradient(workers_, grad_.data());
@@ -149,7 +160,7 @@ class Descending {
       }
       const Block& block = blocks_[k - touched];
       network_.block_gradient(block, grad_.data());
-      step_block(descent_, step, block, network_.parameters(), grad_.data(), y_.data(), parameters_);
+      step_block(descent_, step, block, network_.parameters(), grad_.data(), y_.data(), factor_of(block), parameters_);
       if (lazy_ && block.layer == 0) {
         network_.sparse_layer().step_center(network_.out_bar(0), network_.batch_rows(), block.begin, block.end, first);
       }
@@ -164,6 +175,7 @@ class Descending {
   Workers workers_;
   bool lazy_;
   std::vector<T> grad_, y_;
+  std::vector<T> factor_;  // of each weight of the first layer, if features have rates of their own
   double weight_;
   std::vector<Block> blocks_;
 };

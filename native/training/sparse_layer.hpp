@@ -117,7 +117,7 @@ class SparseLayer {
       std::fill(grad.begin(), grad.end(), T(0));
       product(out_bar, slot, grad.data());
       level().sgd_step(weight + feature * units_, velocity + feature * units_, grad.data(), units_,
-                       static_cast<T>(step.rate), static_cast<T>(step.momentum), step.nesterov,
+                       static_cast<T>(step.rate), nullptr, static_cast<T>(step.momentum), step.nesterov,
                        static_cast<T>(step.l2));
       as_of_[feature] = static_cast<std::int32_t>(transitions_.steps()) + 1;
     });

@@ -80,6 +80,7 @@ class _Network:
         *,
         average: _Array | None,
         rate_scale: _Array,
+        feature_rate: _Array | None,
         optimizer: int,
         momentum: float,
         nesterov: bool,

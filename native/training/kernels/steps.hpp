@@ -5,15 +5,22 @@
 
 namespace {
 
-template <class A>
-void sgd_step(A* theta, A* velocity, const A* grad, i64 n, A rate, A momentum, bool nesterov, A l2) {
+template <bool factors, class A>
+void sgd_steps(A* theta, A* velocity, const A* grad, i64 n, A rate, const A* factor, A momentum, bool nesterov, A l2) {
   const A grad_share = nesterov ? A(1) : A(0), velocity_share = nesterov ? momentum : A(1);
 #pragma omp simd
   for (i64 i = 0; i < n; i++) {
     const A slope = grad[i] + l2 * theta[i];
     velocity[i] = momentum * velocity[i] + slope;
-    theta[i] -= rate * (grad_share * slope + velocity_share * velocity[i]);
+    const A own = factors ? rate * factor[i] : rate;
+    theta[i] -= own * (grad_share * slope + velocity_share * velocity[i]);
   }
+}
+
+template <class A>
+void sgd_step(A* theta, A* velocity, const A* grad, i64 n, A rate, const A* factor, A momentum, bool nesterov, A l2) {
+  factor ? sgd_steps<true>(theta, velocity, grad, n, rate, factor, momentum, nesterov, l2)
+         : sgd_steps<false>(theta, velocity, grad, n, rate, factor, momentum, nesterov, l2);
 }
 
 template <class A>

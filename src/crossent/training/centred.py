@@ -20,7 +20,9 @@ class CentredRows:
     (array([ 9., -7.]), array([ 2., 10.]))
     """
 
-    def __init__(self, x: Any, center: npt.NDArray[Any] | None, *, scale: float = 1.0) -> None:
+    def __init__(
+        self, x: Any, center: npt.NDArray[Any] | None, *, scale: float = 1.0, factors: Floats | None = None
+    ) -> None:
         self._sparse = issparse(x)
         self._x = x.astype(np.float64) * scale
         self._center = np.zeros(x.shape[1]) if center is None else center.astype(np.float64)
@@ -28,6 +30,10 @@ class CentredRows:
             # Exact where the center is large beside what is left.
             self._x = self._x - self._center
             self._center = np.zeros(x.shape[1])
+            if factors is not None:
+                self._x *= factors
+        elif factors is not None:
+            raise ValueError("factors: expected None for sparse rows")
 
     def times(self, vectors: npt.NDArray[Any]) -> Floats:
         """Return the product with one or more vectors over the features, (n,) or (n, k) from (d,) or (d, k)."""

@@ -15,6 +15,8 @@ from crossent.training.problem import Indices, Problem
 
 # Rows that the gradient is taken from where there are more, and those that the features' squares are from.
 GRADIENT_ROWS, SQUARE_ROWS = 8192, 2048
+# Each batch costs a few passes over the parameters: of large models there are fewer.
+GRADIENT_ENTRIES, FEWEST_GRADIENTS = 2**25, 4
 # Relative to the log-loss of the class shares: a good model of minibatch SGD stays below.
 WIDE = 0.02
 
@@ -27,7 +29,8 @@ def measure_gap(problem: Problem, theta: Array, order: Indices, l1: float, n_row
     it by ``|g_j|^2 / (2 h_j)`` or more. Where the slopes come from some of the rows, their expected squared error is
     taken off.
     """
-    rows = order[:GRADIENT_ROWS]
+    most_batches = max(FEWEST_GRADIENTS, GRADIENT_ENTRIES // theta.size)
+    rows = order[: min(GRADIENT_ROWS, most_batches * problem.batch_rows)]
     mean, error = _mean_gradient(problem, theta, rows)
     if len(rows) == n_rows:
         error = np.zeros_like(error)

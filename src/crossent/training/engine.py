@@ -14,7 +14,13 @@ from crossent.training.blocks import Blocks, InMemory
 from crossent.training.convergence import measure_gap, warn_of_trouble
 from crossent.training.events import Callback, TrainingEvent
 from crossent.training.examples import Examples
-from crossent.training.learning_rate import PROBE_ROWS, choose_learning_rate, measure, rate_scale
+from crossent.training.learning_rate import (
+    PROBE_ROWS,
+    choose_learning_rate,
+    feature_scale,
+    measure,
+    rate_scale,
+)
 from crossent.training.network import Array, fold_center, layers, native_rows
 from crossent.training.optimizer import Optimizer
 from crossent.training.options import StopReason, TrainingOptions, TrainingResult
@@ -153,12 +159,17 @@ class Run:
     def begin(self) -> None:
         """Choose the step, or take up a stored run."""
         problem, options = self.blocks.probe, self.options
-        scale = measure(problem, self.order)
+        factors = feature_scale(problem, self.order, options.optimizer)
+        scale = measure(problem, self.order, factors)
         if self._cold and len(problem.layer_sizes) > 2:
             # The first layer starts as if the features had a mean square of 1.
-            layers(self.theta, problem.layer_sizes)[0][0][...] /= scale.root_mean_square
+            first = layers(self.theta, problem.layer_sizes)[0][0]
+            first[...] *= (1 if factors is None else factors[:, None]) / scale.root_mean_square
             self.epoch_start = self.good = self.initial = self.theta.copy()
         self.optimizer.rate_scale = rate_scale(problem, scale, options.optimizer)
+        if factors is not None:
+            # Adam's step has the size of the rate alone, another's that of the gradient too.
+            self.optimizer.feature_rate = factors if options.optimizer == "adam" else factors**2
         self.optimizer.start(self.theta)
         self.constant_loss = problem.constant_loss()
         first_loss = problem.loss(self.theta, self.order[:PROBE_ROWS])

@@ -15,6 +15,8 @@ from crossent.training.schedule import linear_decay
 
 PROBE_ROWS = 2048
 POWER_ITERATIONS = 30
+RANGE_ROWS = 16384
+RANGE_SHARE = 0.05
 TRIAL_STEPS = 32
 MAX_HALVINGS = 12
 # How much lower the halved step must end: less is noise, and the long run favours the greater step.
@@ -55,8 +57,32 @@ class Scale(NamedTuple):
         return float(np.sqrt(self.mean_square)) or 1.0
 
 
-def measure(problem: Problem, order: Indices) -> Scale:
-    """Measure the features on the first 2048 rows of an order.
+def feature_scale(problem: Problem, order: Indices, optimizer: Name = "sgd") -> npt.NDArray[np.float64] | None:
+    """Return what every feature is to be multiplied with, so that none is learnt late for being small, (d,).
+
+    It is 1 / (deviation + 0.05 * range), whatever unit a feature is in; the range, over many more rows than the
+    deviation, keeps features that are seldom other than 0 from steps that their noise would carry. A feature that is
+    constant on these rows takes the least factor of all. None where rows are sparse.
+    """
+    if problem.is_sparse:
+        return None
+    probe = order[:PROBE_ROWS]
+    rows = problem.centred(probe)
+    mass = problem.row_mass[probe] / problem.row_mass[probe].sum()
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = problem.feature_range(RANGE_ROWS)
+        size = np.sqrt(rows.mean_squares(mass)) + RANGE_SHARE * spread
+        if optimizer != "adam":
+            # Of a smaller feature the penalty, and not its size, bounds a step that grows with the slope.
+            size = np.maximum(size, 2 * np.sqrt(problem.alpha))
+    if not np.isfinite(size).all():
+        return None
+    varies = spread > 0
+    return 1 / np.where(varies, size, size[varies].max() if varies.any() else 1.0)
+
+
+def measure(problem: Problem, order: Indices, factors: npt.NDArray[np.float64] | None = None) -> Scale:
+    """Measure the features, multiplied with factors if there are any, on the first 2048 rows of an order.
 
     Raises
     ------
@@ -65,7 +91,7 @@ def measure(problem: Problem, order: Indices) -> Scale:
     """
     probe = order[:PROBE_ROWS]
     with np.errstate(over="ignore", invalid="ignore"):
-        rows = problem.centred(probe)
+        rows = problem.centred(probe, factors)
         mass = problem.row_mass[probe] / problem.row_mass[probe].sum()
         largest = _largest_eigenvalue(rows, mass, problem.layer_sizes[0])
         square = rows.square_lengths()
@@ -164,7 +190,11 @@ def _loss_after_trial(
     """Return the training log-loss after a few steps; infinity if they diverge."""
     theta = theta.copy()
     trial = Optimizer(
-        optimizer.name, optimizer.momentum, nesterov=optimizer.nesterov, rate_scale=optimizer.rate_scale
+        optimizer.name,
+        optimizer.momentum,
+        nesterov=optimizer.nesterov,
+        rate_scale=optimizer.rate_scale,
+        feature_rate=optimizer.feature_rate,
     ).start(theta)
     rows = min(problem.batch_rows, PROBE_ROWS)
     # The first rows in order, again and again where they are few.

@@ -88,6 +88,7 @@ class Problem:
         loss_limit: float = np.inf,
         optimizer: int = 0,
         rate_scale: npt.NDArray[np.float64] | None = None,
+        feature_rate: npt.NDArray[np.float64] | None = None,
         average: Array | None = None,
         l1: float = 0.0,
         dropout: float = 0.0,
@@ -110,6 +111,7 @@ class Problem:
             state,
             average=average,
             rate_scale=np.ones(2 * len(self.layer_sizes) - 2) if rate_scale is None else rate_scale,
+            feature_rate=feature_rate,
             optimizer=optimizer,
             momentum=momentum,
             nesterov=nesterov,
@@ -164,9 +166,21 @@ class Problem:
         parameters = sum((size + 1) * units for size, units in pairwise([features, *outputs]))
         return float(self.batch_rows * (FLOPS_PER_PARAMETER * parameters + FLOPS_PER_ROW))
 
-    def centred(self, rows: Indices) -> CentredRows:
-        """Return a few rows minus the center."""
-        return CentredRows(self.examples.x[rows], self.center, scale=self.examples.scale)
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the features are kept as a sparse matrix."""
+        return bool(issparse(self.examples.x))
+
+    def centred(self, rows: Indices, factors: npt.NDArray[np.float64] | None = None) -> CentredRows:
+        """Return a few rows minus the center, their features multiplied with factors if there are any."""
+        return CentredRows(self.examples.x[rows], self.center, scale=self.examples.scale, factors=factors)
+
+    def feature_range(self, most_rows: int) -> npt.NDArray[np.float64]:
+        """Return the greatest minus the least value of each feature of dense rows, over about so many kept ones."""
+        step = max(1, len(self.kept) // most_rows)
+        x = self.examples.x[::step] if len(self.kept) == self.examples.n_rows else self.examples.x[self.kept[::step]]
+        spread: npt.NDArray[np.float64] = x.max(axis=0).astype(np.float64) - x.min(axis=0)
+        return spread * self.examples.scale
 
     def idle_share(self, theta: Array, rows: Indices) -> float:
         """Return the greatest share, over the hidden layers, of units that are 0 on all of a few rows."""
