@@ -143,8 +143,8 @@ std::pair<std::int64_t, double> train(Network<T>& network, const HeldRows<T>& da
                                       MutableVector<T> state, std::optional<MutableVector<T>> average,
                                       Vector<double> rate_scale, int optimizer, double momentum, bool nesterov,
                                       double l2, double l1, double dropout, std::uint64_t seed, double mass_per_row,
-                                      double loss_limit, std::int64_t steps_before, double weight_before,
-                                      std::int64_t averaged_before) {
+                                      double loss_limit, double feature_scale, std::int64_t steps_before,
+                                      double weight_before, std::int64_t averaged_before) {
   check(network, data, order, theta.shape(0));
   require(optimizer >= 0 && optimizer <= 2, "optimizer must be 0, 1 or 2");
   const auto kind = static_cast<Optimizer>(optimizer);
@@ -160,9 +160,20 @@ std::pair<std::int64_t, double> train(Network<T>& network, const HeldRows<T>& da
             "bounds must rise within order");
     require(end - begin <= network.max_rows(), "a batch has more rows than the network takes at once");
   }
-  const Descent descent{kind,         momentum,      nesterov,       l2,         l1,
-                        dropout,      seed,          mass_per_row,   loss_limit, rate_scale.data(),
-                        steps_before, weight_before, averaged_before};
+  const Descent descent{kind,
+                        momentum,
+                        nesterov,
+                        l2,
+                        l1,
+                        dropout,
+                        seed,
+                        mass_per_row,
+                        loss_limit,
+                        rate_scale.data(),
+                        feature_scale,
+                        steps_before,
+                        weight_before,
+                        averaged_before};
   const Parameters<T> parameters{theta.data(), state.data(), average ? average->data() : nullptr};
   nb::gil_scoped_release release;
   const Progress done = descend(network, descent, data.rows, order.data(), bounds.data(), learning_rate.data(),
@@ -249,8 +260,8 @@ void bind_type(nb::module_& m, const char* rows_name, const char* network_name) 
            nb::arg("learning_rate").noconvert(), nb::arg("theta").noconvert(), nb::arg("state").noconvert(),
            nb::kw_only(), nb::arg("average").noconvert().none(), nb::arg("rate_scale").noconvert(),
            nb::arg("optimizer"), nb::arg("momentum"), nb::arg("nesterov"), nb::arg("l2"), nb::arg("l1"),
-           nb::arg("dropout"), nb::arg("seed"), nb::arg("mass_per_row"), nb::arg("loss_limit"), nb::arg("steps_before"),
-           nb::arg("weight_before"), nb::arg("averaged_before"),
+           nb::arg("dropout"), nb::arg("seed"), nb::arg("mass_per_row"), nb::arg("loss_limit"),
+           nb::arg("feature_scale"), nb::arg("steps_before"), nb::arg("weight_before"), nb::arg("averaged_before"),
            "Take a step per batch; return the steps taken and the sum of their losses.")
       .def("gradient", &gradient<T>, nb::arg("rows"), nb::arg("order").noconvert(), nb::arg("theta").noconvert(),
            nb::arg("scale"), nb::arg("grad_out").noconvert(),

@@ -159,6 +159,7 @@ class Run:
             layers(self.theta, problem.layer_sizes)[0][0][...] /= scale.root_mean_square
             self.epoch_start = self.good = self.initial = self.theta.copy()
         self.optimizer.rate_scale = rate_scale(problem, scale, options.optimizer)
+        self.optimizer.feature_scale = scale.root_mean_square
         self.optimizer.start(self.theta)
         self.constant_loss = problem.constant_loss()
         first_loss = problem.loss(self.theta, self.order[:PROBE_ROWS])

@@ -164,7 +164,11 @@ def _loss_after_trial(
     """Return the training log-loss after a few steps; infinity if they diverge."""
     theta = theta.copy()
     trial = Optimizer(
-        optimizer.name, optimizer.momentum, nesterov=optimizer.nesterov, rate_scale=optimizer.rate_scale
+        optimizer.name,
+        optimizer.momentum,
+        nesterov=optimizer.nesterov,
+        rate_scale=optimizer.rate_scale,
+        feature_scale=optimizer.feature_scale,
     ).start(theta)
     rows = min(problem.batch_rows, PROBE_ROWS)
     # The first rows in order, again and again where they are few.

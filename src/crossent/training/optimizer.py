@@ -35,6 +35,8 @@ class Optimizer:
         Of the dropout.
     rate_scale : (2 * layers,) array
         Factors of the learning rate for W0, b0, W1, b1, ...
+    feature_scale : float
+        The features' root mean square; Adam's epsilon of 1e-8 for W0 is multiplied by it.
     average_from : int or None
         The step (counted from 0) from which on the parameters are averaged.
     state : (parameters * vectors,) array
@@ -53,6 +55,7 @@ class Optimizer:
     dropout: float = 0.0
     seed: int = 0
     rate_scale: npt.NDArray[np.float64] = field(default_factory=lambda: np.ones(2))
+    feature_scale: float = 1.0
     average_from: int | None = None
     state: Array = field(default_factory=lambda: np.zeros(0))
     average: Array | None = None
@@ -118,6 +121,7 @@ class Optimizer:
             loss_limit=loss_limit,
             optimizer=KINDS[self.name],
             rate_scale=self.rate_scale,
+            feature_scale=self.feature_scale,
             average=self.average if averages else None,
             l1=self.l1,
             dropout=self.dropout,

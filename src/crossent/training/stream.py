@@ -144,6 +144,7 @@ class Stream:
                 self.name, self.momentum, l1=self.l1, dropout=self.dropout, seed=int(self.rng.integers(2**62))
             ).start(self.theta)
         self.optimizer.rate_scale = rate_scale(problem, self.scale, self.name)
+        self.optimizer.feature_scale = self.scale.root_mean_square
 
     def _rate(self, problem: Problem, order: Indices) -> float:
         assert self.theta is not None
