@@ -144,7 +144,8 @@ std::pair<std::int64_t, double> train(Network<T>& network, const HeldRows<T>& da
                                       Vector<double> rate_scale, std::optional<Vector<double>> feature_rate,
                                       int optimizer, double momentum, bool nesterov, double l2, double l1,
                                       double dropout, std::uint64_t seed, double mass_per_row, double loss_limit,
-                                      std::int64_t steps_before, double weight_before, std::int64_t averaged_before) {
+                                      double feature_scale, std::int64_t steps_before, double weight_before,
+                                      std::int64_t averaged_before) {
   check(network, data, order, theta.shape(0));
   require(optimizer >= 0 && optimizer <= 2, "optimizer must be 0, 1 or 2");
   const auto kind = static_cast<Optimizer>(optimizer);
@@ -174,6 +175,7 @@ std::pair<std::int64_t, double> train(Network<T>& network, const HeldRows<T>& da
                         loss_limit,
                         rate_scale.data(),
                         feature_rate ? feature_rate->data() : nullptr,
+                        feature_scale,
                         steps_before,
                         weight_before,
                         averaged_before};
@@ -264,8 +266,8 @@ void bind_type(nb::module_& m, const char* rows_name, const char* network_name) 
            nb::kw_only(), nb::arg("average").noconvert().none(), nb::arg("rate_scale").noconvert(),
            nb::arg("feature_rate").noconvert().none(), nb::arg("optimizer"), nb::arg("momentum"), nb::arg("nesterov"),
            nb::arg("l2"), nb::arg("l1"), nb::arg("dropout"), nb::arg("seed"), nb::arg("mass_per_row"),
-           nb::arg("loss_limit"), nb::arg("steps_before"), nb::arg("weight_before"), nb::arg("averaged_before"),
-           "Take a step per batch; return the steps taken and the sum of their losses.")
+           nb::arg("loss_limit"), nb::arg("feature_scale"), nb::arg("steps_before"), nb::arg("weight_before"),
+           nb::arg("averaged_before"), "Take a step per batch; return the steps taken and the sum of their losses.")
       .def("gradient", &gradient<T>, nb::arg("rows"), nb::arg("order").noconvert(), nb::arg("theta").noconvert(),
            nb::arg("scale"), nb::arg("grad_out").noconvert(),
            "Return the sum of the rows' losses; fill grad_out with scale times its gradient.")

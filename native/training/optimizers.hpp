@@ -35,8 +35,7 @@ void sgd_step(T* theta, T* velocity, const T* grad, std::int64_t n, T rate, cons
 // Kingma and Ba, "Adam", 2015, algorithm 1; rate and correction_root hold the corrections for the start from zero.
 template <class T>
 void adam_step(T* theta, T* first, T* second, const T* grad, std::int64_t n, T rate, const T* factor, T beta1, T beta2,
-               T correction_root, T l2, T l1) {
-  constexpr T epsilon = T(1e-8);
+               T correction_root, T epsilon, T l2, T l1) {
   for (std::int64_t i = 0; i < n; ++i) {
     const T slope = grad[i] + l2 * theta[i];
     first[i] = beta1 * first[i] + (T(1) - beta1) * slope;

@@ -21,6 +21,7 @@ struct Descent {
   double loss_limit;           // a batch with a greater mean loss, or one that is NaN, ends the run before its step
   const double* rate_scale;    // (2 · layers) factors of the learning rate: W0, b0, W1, b1, …
   const double* feature_rate;  // (features) further ones of the rows of W0, or null
+  double feature_scale;        // Adam's epsilon for W0 is relative to it, as W0's gradient is
   std::int64_t steps_before;
   double weight_before;          // schedule-free: summed squares of the rates so far
   std::int64_t averaged_before;  // steps in the average so far
@@ -60,8 +61,10 @@ void step_block(const Descent& descent, const Step& step, const Block& block, st
   if (descent.optimizer == Optimizer::sgd) {
     sgd_step(theta, state, grad + at, n, rate, factor, momentum, descent.nesterov, l2, l1);
   } else if (descent.optimizer == Optimizer::adam) {
+    const bool sees_features = block.is_weight && block.layer == 0;
+    const T epsilon = static_cast<T>(1e-8 * (sees_features ? descent.feature_scale : 1));
     adam_step(theta, state, state + total, grad + at, n, static_cast<T>(rate / step.correction1), factor, momentum,
-              static_cast<T>(beta2), static_cast<T>(std::sqrt(step.correction2)), l2, l1);
+              static_cast<T>(beta2), static_cast<T>(std::sqrt(step.correction2)), epsilon, l2, l1);
   } else {
     schedule_free_step(theta, state, at_y + at, grad + at, n, rate, factor, static_cast<T>(step.share), l2, l1);
   }

@@ -90,6 +90,7 @@ class _Network:
         seed: int,
         mass_per_row: float,
         loss_limit: float,
+        feature_scale: float,
         steps_before: int,
         weight_before: float,
         averaged_before: int,

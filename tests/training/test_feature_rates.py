@@ -5,7 +5,7 @@ import pytest
 
 from crossent import SoftmaxClassifier
 from crossent.training import Examples, Problem
-from crossent.training.learning_rate import feature_scale
+from crossent.training.learning_rate import feature_factors
 from crossent.training.network import layers
 from crossent.training.optimizer import Optimizer
 
@@ -95,13 +95,13 @@ def test_factors_are_for_dense_rows_and_one_per_feature(rows):
     sparse = problem_of(sp.csr_matrix(x), y)
     with pytest.raises(ValueError, match="dense"):
         descend(sparse, sparse.initial_parameters(np.random.default_rng(0)), np.arange(96), "sgd", np.ones(5))
-    assert feature_scale(sparse, sparse.kept) is None
+    assert feature_factors(sparse, sparse.kept) is None
 
 
 def test_scales_undo_units(rows):
     x, y = rows
     units = np.array([1e-3, 1.0, 255.0, 1e6, 2.0])
-    one, other = (feature_scale(problem_of(data, y), np.arange(96)) for data in (x, x * units))
+    one, other = (feature_factors(problem_of(data, y), np.arange(96)) for data in (x, x * units))
     np.testing.assert_allclose(one, other * units, rtol=1e-9)
     np.testing.assert_allclose(one * x.std(axis=0), 1, atol=0.3)
 
@@ -109,10 +109,10 @@ def test_scales_undo_units(rows):
 def test_a_feature_that_is_constant_on_the_measured_rows_takes_the_least_factor(rows):
     x, y = rows
     x[:, 2] = 4.0
-    scale = feature_scale(problem_of(x, y), np.arange(96))
+    scale = feature_factors(problem_of(x, y), np.arange(96))
     assert scale[2] == scale.min()
     x[:] = 1.0
-    assert feature_scale(problem_of(x, y), np.arange(96)).tolist() == [1.0] * 5
+    assert feature_factors(problem_of(x, y), np.arange(96)).tolist() == [1.0] * 5
 
 
 @pytest.mark.parametrize("hidden", [(), (8,)])

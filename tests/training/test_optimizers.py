@@ -141,11 +141,13 @@ def test_l1_penalty_finds_the_minimum_and_the_zeros_of_saga(optimizer, l1_ratio)
     peer.fit(x, y)
     model = SoftmaxClassifier(
         alpha=alpha, l1_ratio=l1_ratio, optimizer=optimizer, batch_size=150, max_epochs=4000, random_state=0
-    ).fit(x, y)
+    )
+    if optimizer == "adam":  # the way is far along two features that are nearly one, at steps of one size
+        model.set_params(learning_rate=0.05)
+    model.fit(x, y)
     best = objective(peer, x, y, alpha, l1_ratio)
     assert best * (1 - 1e-6) <= objective(model, x, y, alpha, l1_ratio)
-    # Adam's steps have one size, which is short for so strong a penalty.
-    assert objective(model, x, y, alpha, l1_ratio) <= best * (1.02 if optimizer == "adam" else 1.001)
+    assert objective(model, x, y, alpha, l1_ratio) <= best * 1.001
     clear = np.abs(peer.coef_) > 0.02
     assert (model.coef_[clear] != 0).all()
     if optimizer == "sgd":  # the others' steps from point to point are less even
@@ -163,7 +165,7 @@ def test_scale_of_the_features_does_not_matter(hidden, optimizer, scale):
         model = SoftmaxClassifier(hidden, **options).set_params(learning_rate="auto")
         expected = quietly(model, x, y).predict_proba(x)
         scaled = quietly(model, x * scale, y).predict_proba(x * scale)
-    np.testing.assert_allclose(scaled, expected, atol=1e-4)
+    np.testing.assert_allclose(scaled, expected, atol=1e-5)
 
 
 def quietly(model, x, y):

@@ -17,7 +17,7 @@ from crossent.training.examples import Examples
 from crossent.training.learning_rate import (
     PROBE_ROWS,
     choose_learning_rate,
-    feature_scale,
+    feature_factors,
     measure,
     rate_scale,
 )
@@ -159,7 +159,7 @@ class Run:
     def begin(self) -> None:
         """Choose the step, or take up a stored run."""
         problem, options = self.blocks.probe, self.options
-        factors = feature_scale(problem, self.order, options.optimizer)
+        factors = feature_factors(problem, self.order, options.optimizer)
         scale = measure(problem, self.order, factors)
         if self._cold and len(problem.layer_sizes) > 2:
             # The first layer starts as if the features had a mean square of 1.
@@ -170,6 +170,7 @@ class Run:
         if factors is not None:
             # Adam's step has the size of the rate alone, another's that of the gradient too.
             self.optimizer.feature_rate = factors if options.optimizer == "adam" else factors**2
+        self.optimizer.feature_scale = scale.root_mean_square
         self.optimizer.start(self.theta)
         self.constant_loss = problem.constant_loss()
         first_loss = problem.loss(self.theta, self.order[:PROBE_ROWS])

@@ -57,7 +57,7 @@ class Scale(NamedTuple):
         return float(np.sqrt(self.mean_square)) or 1.0
 
 
-def feature_scale(problem: Problem, order: Indices, optimizer: Name = "sgd") -> npt.NDArray[np.float64] | None:
+def feature_factors(problem: Problem, order: Indices, optimizer: Name = "sgd") -> npt.NDArray[np.float64] | None:
     """Return what every feature is to be multiplied with, so that none is learnt late for being small, (d,).
 
     It is 1 / (deviation + 0.05 * range), whatever unit a feature is in; the range, over many more rows than the
@@ -195,6 +195,7 @@ def _loss_after_trial(
         nesterov=optimizer.nesterov,
         rate_scale=optimizer.rate_scale,
         feature_rate=optimizer.feature_rate,
+        feature_scale=optimizer.feature_scale,
     ).start(theta)
     rows = min(problem.batch_rows, PROBE_ROWS)
     # The first rows in order, again and again where they are few.

@@ -37,6 +37,8 @@ class Optimizer:
         Factors of the learning rate for W0, b0, W1, b1, ...
     feature_rate : (d,) array or None
         Further factors for the rows of W0.
+    feature_scale : float
+        The features' root mean square; Adam's epsilon of 1e-8 for W0 is multiplied by it.
     average_from : int or None
         The step (counted from 0) from which on the parameters are averaged.
     state : (parameters * vectors,) array
@@ -56,6 +58,7 @@ class Optimizer:
     seed: int = 0
     rate_scale: npt.NDArray[np.float64] = field(default_factory=lambda: np.ones(2))
     feature_rate: npt.NDArray[np.float64] | None = None
+    feature_scale: float = 1.0
     average_from: int | None = None
     state: Array = field(default_factory=lambda: np.zeros(0))
     average: Array | None = None
@@ -122,6 +125,7 @@ class Optimizer:
             optimizer=KINDS[self.name],
             rate_scale=self.rate_scale,
             feature_rate=self.feature_rate,
+            feature_scale=self.feature_scale,
             average=self.average if averages else None,
             l1=self.l1,
             dropout=self.dropout,
