@@ -56,12 +56,12 @@ def command(
 
 def evaluate(trained: TrainedModel, dataset: Dataset) -> Evaluation:
     """Return the scores of a model on a dataset with labels."""
-    from crossent.data.labels import encode_labels
+    from crossent.data.labels import true_labels, true_probs
     from crossent.report import Evaluation
 
-    labels = encode_labels(dataset, trained.classes, trained.label)
+    labels, probs = true_labels(dataset, trained.classes, trained.label), true_probs(dataset, trained.classes)
     logits = logits_with_notes(trained, dataset)
-    return Evaluation(logits, labels, trained.classes, trained.frequencies, dataset.weights)
+    return Evaluation(logits, labels, trained.classes, trained.frequencies, dataset.weights, probs)
 
 
 def logits_with_notes(trained: TrainedModel, dataset: Dataset) -> NDArray[np.float64]:

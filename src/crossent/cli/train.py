@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Annotated
 
@@ -15,10 +16,30 @@ _RUN = "Held-out rows and output"
 
 
 def command(
-    data: Annotated[str, typer.Argument(help="A CSV, Parquet, Arrow or .npz file, or digits or fashion-mnist.")],
+    data: Annotated[
+        str, typer.Argument(help="A CSV, Parquet, Arrow, .npz or libsvm file, or digits or fashion-mnist.")
+    ],
     label: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="The column to predict.", rich_help_panel=_OWN)
     ] = None,
+    label_probs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMNS",
+            help="In its place, the columns of the classes' probabilities: p_cat,p_dog,…",
+            rich_help_panel=_OWN,
+        ),
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN", help="A column of free text: hashed character n-grams. Repeatable.", rich_help_panel=_OWN
+        ),
+    ] = None,
+    text_features: Annotated[
+        int,
+        typer.Option(min=1, max=2**28, help="Features that a column of text is hashed to.", rich_help_panel=_OWN),
+    ] = 2**15,
     drop: Annotated[
         list[str] | None,
         typer.Option(metavar="COLUMN", help="Leave a column out. Repeatable.", rich_help_panel=_OWN),
@@ -38,6 +59,15 @@ def command(
     drop_missing_label: Annotated[
         bool,
         typer.Option("--drop-missing-label", help="Leave rows without a label out.", rich_help_panel=_OWN),
+    ] = False,
+    skip_bad_rows: Annotated[
+        bool,
+        typer.Option(
+            "--skip-bad-rows",
+            help="Leave out, count and tell the rows that cannot be used: too few or too many values, text among "
+            "numbers, no label. Otherwise the first of them ends the run.",
+            rich_help_panel=_OWN,
+        ),
     ] = False,
     sample_weight: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Weigh the rows by a column.", rich_help_panel=_OWN)
@@ -114,10 +144,14 @@ def command(
     options = Options(
         data=data,
         label=label,
+        label_probs=_columns(label_probs),
+        text=tuple(text or ()),
+        text_features=text_features,
         drop=tuple(drop or ()),
         categorical=tuple(categorical or ()),
         missing=tuple(missing or ()),
         drop_missing_label=drop_missing_label,
+        skip_bad_rows=skip_bad_rows,
         sample_weight=sample_weight,
         hidden=_layer_sizes(hidden),
         epochs=epochs,
@@ -150,6 +184,13 @@ def _layer_sizes(text: str) -> tuple[int, ...]:
     if min(sizes) < 1:
         raise invalid_value("--hidden", text, "layer sizes such as 128 or 256,64, or none")
     return sizes
+
+
+def _columns(text: str | None) -> tuple[str, ...]:
+    names = () if text is None else tuple(next(csv.reader([text])))
+    if len(set(names)) < len(names) or any(not name.strip() for name in names):
+        raise invalid_value("--label-probs", text, "different columns with commas between")
+    return names
 
 
 def _rate(text: str) -> float | str:

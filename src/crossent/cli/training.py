@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +14,19 @@ from numpy.typing import NDArray
 from crossent.cli import console
 from crossent.cli.progress import Progress
 from crossent.data import Dataset, TrainedModel, read_dataset, save_trained, stratified_holdout
+from crossent.data.bad_rows import BadRows
 from crossent.data.builtin import NAMES
-from crossent.data.encoder import fit_encoder
-from crossent.data.labels import drop_missing_labels, encode_labels, find_classes
-from crossent.data.tables import table_suffix
+from crossent.data.encoder import Encoder, fit_encoder
+from crossent.data.labels import drop_missing_labels, find_classes, true_labels, true_probs
+from crossent.data.tables import SVMLIGHT, table_suffix
+from crossent.data.text import TEXT_FEATURES
 from crossent.errors import DataError, invalid_value
 from crossent.estimators.softmax_classifier import SoftmaxClassifier
 from crossent.report import Evaluation, History, Report, write_report
 from crossent.report.numbers import count
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 
 @dataclass(frozen=True)
@@ -30,10 +35,14 @@ class Options:
 
     data: str
     label: str | None = None
+    label_probs: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()
+    text_features: int = TEXT_FEATURES
     drop: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     drop_missing_label: bool = False
+    skip_bad_rows: bool = False
     sample_weight: str | None = None
     hidden: tuple[int, ...] = (128,)
     epochs: int | None = None
@@ -58,8 +67,14 @@ class Part:
     """Rows of one purpose, encoded."""
 
     dataset: Dataset
-    x: NDArray[np.float32]
+    x: NDArray[np.float32] | sp.csr_matrix
     y: NDArray[np.int64]
+    probs: NDArray[np.float64] | None
+
+    @property
+    def truth(self) -> NDArray[np.int64] | NDArray[np.float64]:
+        """What to fit: the labels, or the probabilities that a row has in their place."""
+        return self.y if self.probs is None else self.probs
 
     def __len__(self) -> int:
         return len(self.y)
@@ -82,7 +97,7 @@ def train_and_tell(options: Options) -> Outcome:
     check_directory(options.out)
     notes: list[str] = []
     datasets, classes = _read(options, notes)
-    encoder = fit_encoder(datasets["training"], options.categorical)
+    encoder = fit_encoder(datasets["training"], options.categorical, options.text, options.text_features)
     notes += encoder.notes
     label = label_name(options)
     if isinstance(options.test, str):
@@ -103,12 +118,13 @@ def train_and_tell(options: Options) -> Outcome:
         source=Path(options.data).name,
         ignored=(*options.drop, *((options.sample_weight,) if options.sample_weight else ())),
         missing=options.missing,
+        label_probs=options.label_probs,
     )
     save_trained(options.out, model)
     scored = next((name for name in ("test", "validation") if name in parts), "training")
     part = parts[scored]
     logits = model.logits_of(part.x)
-    evaluation = Evaluation(logits, part.y, classes, model.frequencies, part.dataset.weights)
+    evaluation = Evaluation(logits, part.y, classes, model.frequencies, part.dataset.weights, part.probs)
     facts = _facts(options, parts, encoder, estimator, time.perf_counter() - start)
     report = _report(options, evaluation, part.dataset, scored, estimator, facts, notes)
     if not options.quiet:
@@ -136,8 +152,16 @@ def label_name(options: Options) -> str:
         if options.label not in (None, "y"):
             raise invalid_value("--label", options.label, "y, the array of labels of an .npz file")
         return "y"
+    if table_suffix(Path(options.data)) in SVMLIGHT:
+        if options.label is not None:
+            raise invalid_value("--label", options.label, "none: the lines of a libsvm file begin with their label")
+        return "label"
+    if options.label_probs:
+        if options.label is not None:
+            raise ValueError("--label and --label-probs are both given: rows have either a label or probabilities")
+        return "label-probs"
     if options.label is None:
-        raise ValueError("--label is missing: name the column to predict")
+        raise ValueError("--label is missing: name the column to predict (or --label-probs, its probabilities)")
     return options.label
 
 
@@ -146,13 +170,16 @@ def _read(options: Options, notes: list[str]) -> tuple[dict[str, Dataset], list[
     column = label if options.label is not None else None
     reading: dict[str, Any] = {
         "label": column,
+        "label_probs": options.label_probs,
         "weight": options.sample_weight,
         "drop": options.drop,
-        "text_columns": options.categorical,
+        "text_columns": (*options.categorical, *options.text),
         "missing": options.missing,
         "data_dir": options.data_dir,
     }
-    rest = _labelled(read_dataset(options.data, **reading), options, notes)
+    bad_rows = BadRows(options.data) if options.skip_bad_rows else None
+    rest = _labelled(read_dataset(options.data, bad_rows=bad_rows, **reading), options, notes)
+    _note_bad_rows(bad_rows, notes)
     classes = find_classes(rest, label)
     datasets: dict[str, Dataset] = {}
     rng = np.random.default_rng(options.seed)
@@ -167,16 +194,26 @@ def _read(options: Options, notes: list[str]) -> tuple[dict[str, Dataset], list[
 
 
 def _read_test(options: Options, path: str, text_columns: Collection[str], notes: list[str]) -> Dataset:
+    bad_rows = BadRows(path) if options.skip_bad_rows else None
     dataset = read_dataset(
         path,
         part="test",
         label=options.label,
+        label_probs=options.label_probs,
         weight=options.sample_weight,
         text_columns=text_columns,
         missing=options.missing,
         data_dir=options.data_dir,
+        bad_rows=bad_rows,
     )
+    _note_bad_rows(bad_rows, notes)
     return _labelled(dataset, options, notes)
+
+
+def _note_bad_rows(bad_rows: BadRows | None, notes: list[str]) -> None:
+    note = None if bad_rows is None else bad_rows.note()
+    if note is not None:
+        notes.append(note)
 
 
 def _labelled(dataset: Dataset, options: Options, notes: list[str]) -> Dataset:
@@ -191,17 +228,17 @@ def _labelled(dataset: Dataset, options: Options, notes: list[str]) -> Dataset:
 def _hold_out(
     dataset: Dataset, classes: list[str], label: str, share: float, rng: np.random.Generator, option: str
 ) -> tuple[Dataset, Dataset]:
-    kept, held_out = stratified_holdout(encode_labels(dataset, classes, label), share, rng)
+    kept, held_out = stratified_holdout(true_labels(dataset, classes, label), share, rng)
     if len(held_out) == 0:
         raise DataError(f"{option} {share} of {len(dataset)} rows holds no row out", path=dataset.name)
     return dataset.take(kept), dataset.take(held_out)
 
 
-def _encode(dataset: Dataset, encoder: Any, classes: list[str], label: str, notes: list[str]) -> Part:
+def _encode(dataset: Dataset, encoder: Encoder, classes: list[str], label: str, notes: list[str]) -> Part:
     encoded = encoder.transform(dataset)
     for column, n in encoded.unknown.items():
         notes.append(f"column {column!r}: {n} held-out rows have categories that no training row has")
-    return Part(dataset, encoded.x, encode_labels(dataset, classes, label))
+    return Part(dataset, encoded.x, true_labels(dataset, classes, label), true_probs(dataset, classes))
 
 
 def _fit(options: Options, parts: dict[str, Part], progress: Progress) -> tuple[SoftmaxClassifier, bool]:
@@ -223,10 +260,12 @@ def _fit(options: Options, parts: dict[str, Part], progress: Progress) -> tuple[
     given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     estimator = SoftmaxClassifier(options.hidden, **given)
     training, validation = parts["training"], parts.get("validation")
-    held_out = None if validation is None else (validation.x, validation.y)
+    held_out = None if validation is None else (validation.x, validation.truth)
     try:
         with progress:
-            estimator.fit(training.x, training.y, training.dataset.weights, validation=held_out)
+            # The classes are numbered: a class of probabilities may be no row's most probable one.
+            classes = None if training.probs is None else range(training.probs.shape[1])
+            estimator.fit(training.x, training.truth, training.dataset.weights, classes=classes, validation=held_out)
     except KeyboardInterrupt:
         if not hasattr(estimator, "classes_"):
             raise  # stopped before there was a model
@@ -235,7 +274,11 @@ def _fit(options: Options, parts: dict[str, Part], progress: Progress) -> tuple[
 
 
 def _frequencies(part: Part, n_classes: int) -> NDArray[np.float64]:
-    mass = np.bincount(part.y, part.dataset.weights, n_classes)
+    mass: NDArray[np.float64]
+    if part.probs is None:
+        mass = np.asarray(np.bincount(part.y, part.dataset.weights, n_classes), np.float64)
+    else:
+        mass = np.asarray(part.probs.sum(axis=0)) if part.dataset.weights is None else part.dataset.weights @ part.probs
     return np.asarray(mass / mass.sum(), np.float64)
 
 
@@ -249,7 +292,7 @@ def _say_start(options: Options, parts: dict[str, Part], classes: list[str], n_f
 
 
 def _facts(
-    options: Options, parts: dict[str, Part], encoder: Any, estimator: SoftmaxClassifier, seconds: float
+    options: Options, parts: dict[str, Part], encoder: Encoder, estimator: SoftmaxClassifier, seconds: float
 ) -> list[tuple[str, str]]:
     layers = [len(encoder.feature_names), *options.hidden, len(estimator.classes_)]
     kept = [("epoch kept", str(estimator.best_iter_))] if estimator.best_iter_ != estimator.n_iter_ else []

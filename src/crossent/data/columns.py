@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from crossent.data.bad_rows import MOSTLY
 from crossent.data.dataset import Dataset
 from crossent.errors import DataError
 
-_MOSTLY = 0.9
 _DATE = r"^\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|^\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}\b|^\d{1,2}:\d{2}(:\d{2})?$"
 _DATE_ADVICE = (
     "holds dates or times: turn them into numbers first, such as year, month, weekday, hour or days since "
@@ -70,7 +70,7 @@ class Category:
 
     def encode(self, column: pl.Series, dataset: Dataset, x_out: NDArray[np.float32]) -> int:
         """Write the features and return how many values were categories without one."""
-        text = _as_text(column, dataset)
+        text = as_text(column, dataset)
         codes = text.cast(pl.Enum(self.levels), strict=False).to_physical()
         known = codes.is_not_null().to_numpy()
         missing = text.is_null().to_numpy()
@@ -127,7 +127,7 @@ def _fit_number(column: pl.Series, dataset: Dataset) -> tuple[Number | None, str
 
 
 def _fit_category(column: pl.Series, dataset: Dataset, max_levels: int) -> tuple[Category | None, str | None]:
-    text = _as_text(column, dataset)
+    text = as_text(column, dataset)
     counts = text.drop_nulls().value_counts(sort=True)
     n_levels, n_present = counts.height, len(text) - text.null_count()
     missing = text.null_count() > 0
@@ -162,7 +162,8 @@ def _as_numbers(column: pl.Series, dataset: Dataset) -> pl.Series:
     raise DataError(f"is of type {column.dtype}: a number in training", path=dataset.name, column=column.name)
 
 
-def _as_text(column: pl.Series, dataset: Dataset) -> pl.Series:
+def as_text(column: pl.Series, dataset: Dataset) -> pl.Series:
+    """Return a column as text, whole numbers without a decimal point, missing values as null."""
     if column.dtype.is_nested() or column.dtype in (pl.Binary, pl.Object):
         problem = f"is of type {column.dtype}: expected numbers, text or truth values"
         raise DataError(problem, path=dataset.name, column=column.name)
@@ -183,7 +184,7 @@ def _refuse_text_among_numbers(column: pl.Series, dataset: Dataset) -> None:
     numbers = column.cast(pl.Float64, strict=False)
     parsed = numbers.is_not_null()
     present = len(column) - column.null_count()
-    if present and _MOSTLY * present <= int(parsed.sum()) < present:
+    if present and MOSTLY * present <= int(parsed.sum()) < present:
         row = int((~parsed & column.is_not_null()).arg_true()[0])
         problem = (
             f"{column[row]!r} is not a number, as {int(parsed.sum())} of the column's {present} values are: "
@@ -195,7 +196,7 @@ def _refuse_text_among_numbers(column: pl.Series, dataset: Dataset) -> None:
 
 def _mostly(truths: pl.Series) -> bool:
     present = len(truths) - truths.null_count()
-    return present > 0 and int(truths.sum()) >= _MOSTLY * present
+    return present > 0 and int(truths.sum()) >= MOSTLY * present
 
 
 def _left_out(name: str, value: object) -> str:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from crossent.data import builtin
-from crossent.data.tables import existing_file, read_arrays, read_table, table_suffix
+from crossent.data.bad_rows import BadRows, without_bad_values
+from crossent.data.tables import SVMLIGHT, existing_file, read_arrays, read_svmlight, read_table, table_suffix
 from crossent.errors import DataError
 
-Features = pl.DataFrame | NDArray[Any]
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+
+Features: TypeAlias = "pl.DataFrame | NDArray[Any] | sp.csr_matrix"
+# What a row of probabilities may miss 1 by: they are often written with two or three digits.
+SUM_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
@@ -27,11 +33,13 @@ class Dataset:
     ----------
     name : str
         The file, or the name of the built-in set, as messages call it.
-    features : polars.DataFrame or array of shape (n, height, width)
-        A table, or images.
+    features : polars.DataFrame, array of shape (n, height, width) or CSR matrix of shape (n, d)
+        A table, images, or the features of a libsvm file.
     rows : int64 array of shape (n,)
         The row of the file each came from, counted from 1.
     labels : polars.Series of str or Enum, optional
+    label_probs : polars.DataFrame of float64, optional
+        In the place of labels: the probability of each class, a column a class; every row sums to 1.
     weights : float64 array of shape (n,), optional
     """
 
@@ -39,6 +47,7 @@ class Dataset:
     features: Features
     rows: NDArray[np.int64]
     labels: pl.Series | None = None
+    label_probs: pl.DataFrame | None = None
     weights: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
@@ -51,6 +60,7 @@ class Dataset:
             features=self.features[index],
             rows=self.rows[index],
             labels=None if self.labels is None else self.labels[index],
+            label_probs=None if self.label_probs is None else self.label_probs[index],
             weights=None if self.weights is None else self.weights[index],
         )
 
@@ -60,11 +70,13 @@ def read_dataset(
     *,
     part: builtin.Part = "train",
     label: str | None = None,
+    label_probs: Sequence[str] = (),
     weight: str | None = None,
     drop: Collection[str] = (),
     text_columns: Collection[str] = (),
     missing: Collection[str] = (),
     data_dir: str | Path | None = None,
+    bad_rows: BadRows | None = None,
 ) -> Dataset:
     """Read a file, or one part of a built-in set.
 
@@ -75,12 +87,17 @@ def read_dataset(
         Of a built-in set.
     label, weight : str, optional
         The columns of the labels and of the sample weights; they are no features.
+    label_probs : sequence of str
+        In the place of ``label``: the columns of the classes' probabilities. A class is called what its column is,
+        without the ``p_`` that all of them may begin with.
     drop : collection of str
         Columns to leave out.
     text_columns, missing : collection of str
         As in `read_table`.
     data_dir : path-like, optional
         Where the files of ``fashion-mnist`` lie.
+    bad_rows : BadRows, optional
+        Takes the rows of a table that cannot be used, which are then left out; without it the first is an error.
 
     Raises
     ------
@@ -106,11 +123,25 @@ def read_dataset(
             return Dataset(str(data), x, _row_numbers(len(x)), labels)
         frame = pl.DataFrame(x, schema=[f"x{i + 1}" for i in range(x.shape[1])])
         return _table_dataset(str(data), frame, None, weight, drop, labels)
+    if table_suffix(Path(data)) in SVMLIGHT:
+        matrix, y = read_svmlight(data)
+        return Dataset(str(data), matrix, _row_numbers(len(y)), label_text(pl.Series("label", y)))
     existing_file(data)
     # Labels are names: read as text, "007" of one file and of the next stay the same class.
     text = {*text_columns, label} if label is not None else set(text_columns)
-    frame = read_table(data, text_columns=text, missing=missing)
-    return _table_dataset(str(data), frame, label, weight, drop, None)
+    ragged: dict[int, str] | None = None if bad_rows is None else {}
+    frame = read_table(data, text_columns=text, missing=missing, ragged=ragged)
+    if bad_rows is None:
+        return _table_dataset(str(data), frame, label, weight, drop, None, label_probs)
+    for row, problem in (ragged or {}).items():
+        bad_rows.add(row, problem)
+    rows = np.setdiff1d(_row_numbers(frame.height + len(bad_rows.problems)), list(bad_rows.problems))
+    frame, rows = without_bad_values(
+        frame, rows, bad_rows, label=label, label_probs=label_probs, weight=weight, as_text={*text, *drop}
+    )
+    if frame.height == 0:
+        raise DataError("holds bad rows only", path=data)
+    return replace(_table_dataset(str(data), frame, label, weight, drop, None, label_probs), rows=rows)
 
 
 def label_text(column: pl.Series) -> pl.Series:
@@ -144,9 +175,11 @@ def _table_dataset(
     weight: str | None,
     drop: Collection[str],
     labels: pl.Series | None,
+    label_probs: Sequence[str] = (),
 ) -> Dataset:
     for column, what in (
         (label, "--label"),
+        *((column, "--label-probs") for column in label_probs),
         (weight, "--sample-weight"),
         *((column, "--drop") for column in drop),
     ):
@@ -154,18 +187,47 @@ def _table_dataset(
             find_column(column, frame.columns, name, what)
     if label is not None:
         labels = _label_column(frame[label], name)
+    probs = _probabilities(frame.select(label_probs), name) if label_probs else None
     weights = None if weight is None else _weights(frame[weight], name)
-    left_out = {label, weight, *drop}
+    left_out = {label, weight, *label_probs, *drop}
     features = frame.select(column for column in frame.columns if column not in left_out)
     if features.width == 0:
         raise DataError("no columns are left to learn from", path=name)
-    return Dataset(name, features, _row_numbers(frame.height), labels, weights)
+    return Dataset(name, features, _row_numbers(frame.height), labels, probs, weights)
 
 
 def _label_column(column: pl.Series, path: str) -> pl.Series:
     if column.dtype.is_nested() or column.dtype in (pl.Binary, pl.Object):
         raise DataError(f"is of type {column.dtype}: labels are text or numbers", path=path, column=column.name)
     return label_text(column)
+
+
+def class_names_of(columns: Sequence[str]) -> list[str]:
+    """Return the classes that columns of probabilities are named after: ``p_cat`` and ``p_dog`` are cat and dog."""
+    if all(len(name) > 2 and name.startswith("p_") for name in columns):
+        return [name.removeprefix("p_") for name in columns]
+    return list(columns)
+
+
+def _probabilities(columns: pl.DataFrame, path: str) -> pl.DataFrame:
+    """Return one probability per class, every row divided by its sum; a row that is none raises."""
+    numbers = []
+    for column in columns.iter_columns():
+        number = column.cast(pl.Float64, strict=False) if not column.dtype.is_nested() else pl.Series([None])
+        bad = ~((number >= 0) & number.is_finite()).fill_null(False)
+        if bad.any():
+            row = int(bad.arg_true()[0])
+            problem = f"{column[row]!r} is no probability: expected a number from 0 to 1"
+            raise DataError(problem, path=path, column=column.name, row=row + 1)
+        numbers.append(number)
+    total = np.sum([number.to_numpy() for number in numbers], axis=0)
+    off = np.abs(total - 1) > SUM_TOLERANCE
+    if off.any():
+        row = int(np.argmax(off))
+        problem = f"the probabilities of the classes sum to {total[row]:.6g}: expected 1 within {SUM_TOLERANCE}"
+        raise DataError(problem, path=path, row=row + 1)
+    names = class_names_of(columns.columns)
+    return pl.DataFrame({name: number.to_numpy() / total for name, number in zip(names, numbers, strict=True)})
 
 
 def _weights(column: pl.Series, path: str) -> NDArray[np.float64]:

@@ -12,6 +12,8 @@ from crossent.errors import DataError
 
 def drop_missing_labels(dataset: Dataset) -> tuple[Dataset, int]:
     """Return the rows that have a label, and how many had none."""
+    if dataset.label_probs is not None:
+        return dataset, 0
     labels = _present(dataset)
     kept = labels.is_not_null().arg_true().to_numpy().astype(np.int64)
     return dataset.take(kept), len(dataset) - len(kept)
@@ -25,6 +27,10 @@ def find_classes(dataset: Dataset, column: str) -> list[str]:
     DataError
         A missing label, a single class, or so many different labels that they cannot be classes.
     """
+    if dataset.label_probs is not None:
+        if dataset.label_probs.width < 2:
+            raise DataError("--label-probs names one column: expected two or more classes", path=dataset.name)
+        return dataset.label_probs.columns
     labels = _present(dataset)
     if labels.null_count():
         row = int(labels.is_null().arg_true()[0])
@@ -61,6 +67,18 @@ def encode_labels(dataset: Dataset, classes: list[str], column: str) -> NDArray[
 def class_codes(labels: pl.Series, classes: list[str]) -> pl.Series:
     """Return indices into ``classes``, null where the label is none of them."""
     return labels.cast(pl.String).cast(pl.Enum(classes), strict=False).to_physical()
+
+
+def true_labels(dataset: Dataset, classes: list[str], column: str) -> NDArray[np.int64]:
+    """Return each row's class as an index into ``classes``: of probabilities, the most probable one."""
+    if dataset.label_probs is None:
+        return encode_labels(dataset, classes, column)
+    return np.asarray(dataset.label_probs.select(classes).to_numpy().argmax(axis=1), np.int64)
+
+
+def true_probs(dataset: Dataset, classes: list[str]) -> NDArray[np.float64] | None:
+    """Return each row's probability of each class, (n, C), or None where rows have labels."""
+    return None if dataset.label_probs is None else dataset.label_probs.select(classes).to_numpy()
 
 
 def _present(dataset: Dataset) -> pl.Series:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import itertools
+import math
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 import numpy as np
 import polars as pl
@@ -17,15 +19,28 @@ from numpy.typing import NDArray
 
 from crossent.errors import DataError
 
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+
 MISSING_MARKS = ("", "?", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null")
 _DELIMITERS = ",;\t|"
 _CSV = (".csv", ".tsv", ".txt")
 _PARQUET = (".parquet", ".pq")
 _ARROW = (".arrow", ".feather", ".ipc")
-FORMATS = "CSV (.csv, .tsv, .txt, also .gz), Parquet (.parquet), Arrow (.arrow, .feather) or NumPy (.npz)"
+SVMLIGHT = (".svm", ".libsvm", ".svmlight")
+FORMATS = (
+    "CSV (.csv, .tsv, .txt, also .gz), Parquet (.parquet), Arrow (.arrow, .feather), NumPy (.npz) or libsvm (.svm, "
+    ".libsvm, also .gz)"
+)
 
 
-def read_table(path: str | Path, *, text_columns: Collection[str] = (), missing: Collection[str] = ()) -> pl.DataFrame:
+def read_table(
+    path: str | Path,
+    *,
+    text_columns: Collection[str] = (),
+    missing: Collection[str] = (),
+    ragged: dict[int, str] | None = None,
+) -> pl.DataFrame:
     """Read a CSV, Parquet or Arrow file into a frame.
 
     Parameters
@@ -36,6 +51,9 @@ def read_table(path: str | Path, *, text_columns: Collection[str] = (), missing:
         CSV columns to read as text even where they look like numbers (``007`` stays ``007``).
     missing : collection of str
         Marks of a missing value in a CSV, added to the usual ones (empty, ``NA``, ``?``, …).
+    ragged : dict of int to str, optional
+        Takes, by row, what is wrong with the lines of a CSV that have more or fewer values than the header or are no
+        UTF-8, which are then left out; without it the first of them is an error.
 
     Raises
     ------
@@ -54,7 +72,7 @@ def read_table(path: str | Path, *, text_columns: Collection[str] = (), missing:
     suffix = table_suffix(path)
     try:
         if suffix in _CSV:
-            frame = _read_csv(path, text_columns, {*MISSING_MARKS, *missing})
+            frame = _read_csv(path, text_columns, {*MISSING_MARKS, *missing}, ragged)
         elif suffix in _PARQUET:
             frame = pl.read_parquet(path, glob=False)
         elif suffix in _ARROW:
@@ -100,6 +118,33 @@ def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
     return arrays
 
 
+def read_svmlight(path: str | Path) -> tuple[sp.csr_matrix, NDArray[np.float64]]:
+    """Read a libsvm file, lines of ``LABEL INDEX:VALUE INDEX:VALUE …``, into float32 features and their labels.
+
+    The feature of an index is the column of that number, whether the file counts from 0 or from 1: so files of the
+    same data agree, whichever features occur in them.
+
+    Raises
+    ------
+    DataError
+        Naming the row, for a line that is none of that form.
+    """
+    from sklearn.datasets import load_svmlight_file
+
+    path = existing_file(path)
+    try:
+        x, y = load_svmlight_file(str(path), dtype=np.float32, zero_based=True)
+    except (ValueError, OverflowError, OSError, EOFError, zlib.error) as error:
+        _find_bad_line(path)
+        raise DataError(f"is not a readable libsvm file: {_first_line(error)}", path=path) from error
+    if x.shape[0] == 0:
+        raise DataError("holds no rows", path=path)
+    if not (np.isfinite(x.data).all() and np.isfinite(y).all()):
+        _find_bad_line(path)
+        raise DataError("holds a value beyond float32's range", path=path)
+    return x, y
+
+
 def existing_file(path: str | Path) -> Path:
     """Return the path, or raise the DataError for one that is no file."""
     path = Path(path)
@@ -115,11 +160,13 @@ def table_suffix(path: Path) -> str:
     return path.with_suffix("").suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
 
 
-def _read_csv(path: Path, text_columns: Collection[str], missing: set[str]) -> pl.DataFrame:
+def _read_csv(
+    path: Path, text_columns: Collection[str], missing: set[str], ragged: dict[int, str] | None
+) -> pl.DataFrame:
     delimiter, names = _header(path)
     try:
         frame = pl.read_csv(
-            path,
+            path if ragged is None else _even_rows(path, delimiter, len(names), ragged),
             separator=delimiter,
             new_columns=names,  # polars leaves doubled quotes in a name as they are
             null_values=sorted(missing),
@@ -130,7 +177,7 @@ def _read_csv(path: Path, text_columns: Collection[str], missing: set[str]) -> p
         _find_ragged_row(path, delimiter, len(names), short_rows=False)
         raise DataError(_csv_problem(error), path=path) from error
     # polars fills a row that ends early with missing values: a file cut off in the middle would pass unseen.
-    if frame.height and frame[:, -1].null_count():
+    if ragged is None and frame.height and frame[:, -1].null_count():
         _find_ragged_row(path, delimiter, len(names), short_rows=True)
     return frame.with_columns(
         # Only "nan", "inf" and quoted numbers can leave a column of numbers as text here.
@@ -168,10 +215,36 @@ def _header(path: Path) -> tuple[str, list[str]]:
     return delimiter, names
 
 
-def _open_text(path: Path) -> TextIO:
+def _open_text(path: Path, errors: str = "strict") -> TextIO:
     opened = gzip.open if path.suffix.lower() == ".gz" else open
     binary = cast(BinaryIO, opened(path, "rb"))  # closed by the wrapper
-    return io.TextIOWrapper(binary, encoding="utf-8-sig", newline="")
+    return io.TextIOWrapper(binary, encoding="utf-8-sig", errors=errors, newline="")
+
+
+def _find_bad_line(path: Path) -> None:
+    """Raise the DataError for the first line of a libsvm file that is not ``LABEL INDEX:VALUE …``."""
+    with _open_text(path) as file:
+        lines = (line.partition("#")[0].split() for line in file)
+        for row, words in enumerate(filter(None, lines), start=1):
+            if not _is_finite(words[0]):
+                raise DataError(f"the label {words[0]!r} is not a finite number", path=path, row=row)
+            previous = -1
+            for word in words[1:]:
+                index, colon, value = word.partition(":")
+                if index == "qid":
+                    continue
+                if not (colon and index.isdecimal() and _is_finite(value)):
+                    raise DataError(f"{word!r} is not INDEX:VALUE with a finite value", path=path, row=row)
+                if int(index) <= previous or int(index) >= 2**31:
+                    raise DataError(f"the index of {word!r} does not rise within 0 to 2147483647", path=path, row=row)
+                previous = int(index)
+
+
+def _is_finite(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _find_ragged_row(path: Path, delimiter: str, width: int, *, short_rows: bool) -> None:
@@ -179,6 +252,34 @@ def _find_ragged_row(path: Path, delimiter: str, width: int, *, short_rows: bool
     for row, values in enumerate(_csv_rows(path, delimiter), start=1):
         if len(values) > width or (short_rows and len(values) < width):
             raise DataError(f"has {len(values)} values where the header has {width}", path=path, row=row)
+
+
+def _even_rows(path: Path, delimiter: str, width: int, ragged: dict[int, str]) -> bytes:
+    """Return the text of a CSV without its ragged lines, telling them in ``ragged``."""
+    kept = io.StringIO()
+    writer = csv.writer(kept, delimiter=delimiter)
+    with _open_text(path, errors="replace") as file:
+        for row, values in enumerate(filter(None, csv.reader(file, delimiter=delimiter))):
+            if row and len(values) != width:
+                ragged[row] = f"has {len(values)} values where the header has {width}"
+            elif row and any("\ufffd" in value for value in values):
+                ragged[row] = "is not UTF-8 text"
+            else:
+                writer.writerow(values)
+    return kept.getvalue().encode()
+
+
+def line_of_row(path: Path, row: int) -> int | None:
+    """Return the line of a CSV or libsvm file on which a row ends, both counted from 1, or None if there is none."""
+    suffix = table_suffix(path)
+    if suffix not in (*_CSV, *SVMLIGHT) or not path.is_file():
+        return None
+    with _open_text(path, errors="replace") as file:
+        if suffix in SVMLIGHT:
+            filled = (number for number, line in enumerate(file, start=1) if line.partition("#")[0].strip())
+            return next(itertools.islice(filled, row - 1, None), None)
+        rows = csv.reader(file, delimiter=_header(path)[0])
+        return next((rows.line_num for at, _ in enumerate(filter(None, rows)) if at == row), None)
 
 
 def _csv_rows(path: Path, delimiter: str) -> Iterator[list[str]]:

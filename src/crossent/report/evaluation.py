@@ -44,6 +44,8 @@ class Evaluation:
     frequencies : float64 array of shape (C,)
         The share of each class in training: the baseline predicts it for every row.
     weights : float64 array of shape (n,), optional
+    label_probs : float64 array of shape (n, C), optional
+        The truth where it is no single class; ``labels`` are then its most probable classes.
 
     Examples
     --------
@@ -58,6 +60,7 @@ class Evaluation:
     classes: list[str]
     frequencies: NDArray[np.float64]
     weights: NDArray[np.float64] | None = None
+    label_probs: NDArray[np.float64] | None = None
 
     @cached_property
     def probs(self) -> NDArray[np.float64]:
@@ -78,7 +81,8 @@ class Evaluation:
     @cached_property
     def losses(self) -> NDArray[np.float64]:
         """The loss of each row in nats."""
-        return np.asarray(cross_entropy(self.logits, self.labels, reduction="none"))
+        truth = self.labels if self.label_probs is None else self.label_probs
+        return np.asarray(cross_entropy(self.logits, truth, reduction="none"))
 
     @property
     def log_loss(self) -> float:
@@ -88,7 +92,9 @@ class Evaluation:
     @property
     def baseline(self) -> float:
         """The log-loss of predicting the class frequencies of the training rows for every row."""
-        return self._mean(-np.log(self.frequencies)[self.labels])
+        if self.label_probs is None:
+            return self._mean(-np.log(self.frequencies)[self.labels])
+        return self._mean(self.label_probs @ -np.log(self.frequencies))
 
     @property
     def accuracy(self) -> float:
@@ -100,10 +106,12 @@ class Evaluation:
 
     @property
     def brier(self) -> float:
-        """Mean of ``Σ_c (q_c - [c = y])²``, from 0 to 2.
+        """Mean of ``Σ_c (q_c - p_c)²``, from 0 to 2; for a label y, p_c is 1 at y and 0 elsewhere.
 
         Brier, "Verification of forecasts expressed in terms of probability", 1950, equation 2.
         """
+        if self.label_probs is not None:
+            return self._mean(((self.probs - self.label_probs) ** 2).sum(axis=1))
         true_class = self.probs[np.arange(len(self.labels)), self.labels]
         return self._mean((self.probs**2).sum(axis=1) - 2 * true_class + 1)
 
