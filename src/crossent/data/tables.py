@@ -163,7 +163,7 @@ def table_suffix(path: Path) -> str:
 def _read_csv(
     path: Path, text_columns: Collection[str], missing: set[str], ragged: dict[int, str] | None
 ) -> pl.DataFrame:
-    delimiter, names = _header(path)
+    delimiter, names = _header(path, "strict" if ragged is None else "replace")
     try:
         frame = pl.read_csv(
             path if ragged is None else _even_rows(path, delimiter, len(names), ragged),
@@ -189,9 +189,9 @@ def _read_csv(
     )
 
 
-def _header(path: Path) -> tuple[str, list[str]]:
+def _header(path: Path, errors: str = "strict") -> tuple[str, list[str]]:
     try:
-        with _open_text(path) as file:
+        with _open_text(path, errors) as file:
             line = file.readline()
             # A quoted name may go on over the end of a line.
             while line.count('"') % 2 and (more := file.readline()):
@@ -258,7 +258,7 @@ def _even_rows(path: Path, delimiter: str, width: int, ragged: dict[int, str]) -
     """Return the text of a CSV without its ragged lines, telling them in ``ragged``."""
     kept = io.StringIO()
     writer = csv.writer(kept, delimiter=delimiter)
-    with _open_text(path, errors="replace") as file:
+    with _open_text(path, "replace") as file:
         for row, values in enumerate(filter(None, csv.reader(file, delimiter=delimiter))):
             if row and len(values) != width:
                 ragged[row] = f"has {len(values)} values where the header has {width}"
@@ -274,11 +274,11 @@ def line_of_row(path: Path, row: int) -> int | None:
     suffix = table_suffix(path)
     if suffix not in (*_CSV, *SVMLIGHT) or not path.is_file():
         return None
-    with _open_text(path, errors="replace") as file:
+    with _open_text(path, "replace") as file:
         if suffix in SVMLIGHT:
             filled = (number for number, line in enumerate(file, start=1) if line.partition("#")[0].strip())
             return next(itertools.islice(filled, row - 1, None), None)
-        rows = csv.reader(file, delimiter=_header(path)[0])
+        rows = csv.reader(file, delimiter=_header(path, "replace")[0])
         return next((rows.line_num for at, _ in enumerate(filter(None, rows)) if at == row), None)
 
 
