@@ -211,6 +211,8 @@ def class_names_of(columns: Sequence[str]) -> list[str]:
 
 def _probabilities(columns: pl.DataFrame, path: str) -> pl.DataFrame:
     """Return one probability per class, every row divided by its sum; a row that is none raises."""
+    if columns.width < 2:
+        raise DataError("one column of probabilities (--label-probs): expected two or more classes", path=path)
     numbers = []
     for column in columns.iter_columns():
         number = column.cast(pl.Float64, strict=False) if not column.dtype.is_nested() else pl.Series([None])

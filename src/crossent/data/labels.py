@@ -28,8 +28,6 @@ def find_classes(dataset: Dataset, column: str) -> list[str]:
         A missing label, a single class, or so many different labels that they cannot be classes.
     """
     if dataset.label_probs is not None:
-        if dataset.label_probs.width < 2:
-            raise DataError("--label-probs names one column: expected two or more classes", path=dataset.name)
         return dataset.label_probs.columns
     labels = _present(dataset)
     if labels.null_count():

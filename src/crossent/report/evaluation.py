@@ -101,6 +101,13 @@ class Evaluation:
         return self._mean(self.predictions == self.labels)
 
     @property
+    def hits(self) -> NDArray[np.float64]:
+        """How much of each row's truth is the predicted class: for a label 1 or 0."""
+        if self.label_probs is None:
+            return np.asarray(self.predictions == self.labels, np.float64)
+        return np.take_along_axis(self.label_probs, self.predictions[:, None], axis=1)[:, 0]
+
+    @property
     def n_wrong(self) -> int:
         return int((self.predictions != self.labels).sum())
 
@@ -127,15 +134,15 @@ class Evaluation:
 
     @property
     def overconfidence(self) -> float:
-        """Mean confidence minus accuracy."""
-        return self._mean(self.confidence) - self.accuracy
+        """Mean confidence minus what it should be, the mean of the hits."""
+        return self._mean(self.confidence) - self._mean(self.hits)
 
     @cached_property
     def reliability(self) -> Reliability:
         bins = np.minimum((self.confidence * N_BINS).astype(np.int64), N_BINS - 1)
         weights = np.ones(len(bins)) if self.weights is None else self.weights
         mass = np.bincount(bins, weights, N_BINS)
-        right = weights * (self.predictions == self.labels)
+        right = weights * self.hits
         with np.errstate(invalid="ignore"):
             confidence = np.bincount(bins, weights * self.confidence, N_BINS) / mass
             accuracy = np.bincount(bins, right, N_BINS) / mass

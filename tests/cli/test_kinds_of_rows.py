@@ -1,0 +1,101 @@
+"""Training from the command line on probabilities, on text, on a libsvm file, and past bad rows."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.datasets import dump_svmlight_file, load_digits
+
+
+@pytest.fixture(scope="module")
+def soft(tmp_path_factory):
+    """Rows whose probabilities are a softmax of their features."""
+    folder = tmp_path_factory.mktemp("soft")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(600, 3))
+    logits = x @ rng.normal(size=(3, 3))
+    probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    columns = {f"x{i}": x[:, i] for i in range(3)}
+    columns |= {f"p_{name}": probs[:, c] for c, name in enumerate(["cat", "dog", "emu"])}
+    pl.DataFrame(columns).write_csv(folder / "soft.csv")
+    return folder, float(-(probs * np.log(probs)).sum(axis=1).mean())
+
+
+def test_probabilities_are_learnt(run, soft):
+    folder, entropy = soft
+    done = run(
+        *("train", "soft.csv", "--label-probs", "p_cat,p_dog,p_emu", "--hidden", "none", "--out", "model", "-q"),
+        *("--test", "0.1"),
+        cwd=folder,
+    )
+    assert done.returncode == 0, done.stderr
+    scores = json.loads(run("evaluate", "model", "soft.csv", "--json", cwd=folder).stdout)
+    # The model is the true one, so that all that is left is the entropy of the truth.
+    assert entropy < scores["log_loss"] < entropy + 0.002
+    assert scores["expected_calibration_error"] < 0.03
+    predicted = run("predict", "model", "soft.csv", "--out", "out.csv", cwd=folder)
+    assert predicted.returncode == 0, predicted.stderr
+    assert pl.read_csv(folder / "out.csv").columns == ["prediction", "p_cat", "p_dog", "p_emu"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--label-probs", "p_cat,p_dgo"), "did you mean 'p_dog'?"),
+        (("--label-probs", "p_cat"), "expected two or more classes"),
+        (("--label-probs", "p_cat,p_cat"), "different columns"),
+        (("--label-probs", "p_cat,p_dog,p_emu", "--label", "x0"), "both given"),
+        (("--label-probs", "p_cat,p_dog"), "soft.csv:2"),
+    ],
+)
+def test_columns_that_are_no_probabilities_are_refused(run, soft, arguments, problem):
+    done = run("train", "soft.csv", *arguments, cwd=soft[0])
+    assert done.returncode == 2
+    assert problem in done.stderr
+
+
+def test_a_libsvm_file_is_learnt(run, tmp_path):
+    x, y = load_digits(return_X_y=True)
+    dump_svmlight_file(x[:1500], y[:1500], str(tmp_path / "train.svm"))
+    dump_svmlight_file(x[1500:], y[1500:], str(tmp_path / "test.svm"))
+    done = run("train", "train.svm", "--hidden", "none", "--test", "test.svm", "-q", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    scores = json.loads(run("evaluate", "model", "test.svm", "--json", cwd=tmp_path).stdout)
+    assert scores["accuracy"] > 0.9
+    assert "test.svm" not in run("evaluate", "model", "test.svm", cwd=tmp_path).stderr
+
+
+def test_words_are_learnt_from_their_letters(run, tmp_path):
+    # Which of two alphabets a word is of, with words that training has not seen.
+    rng = np.random.default_rng(0)
+    alphabets = {"vowels": "aeiou", "consonants": "bcdfg"}
+    rows = [
+        {"word": "".join(rng.choice(list(letters), 6)), "kind": kind}
+        for _ in range(200)
+        for kind, letters in alphabets.items()
+    ]
+    pl.DataFrame(rows).write_csv(tmp_path / "words.csv")
+    done = run(
+        *("train", "words.csv", "--label", "kind", "--text", "word", "--hidden", "none", "--test", "0.2", "-q"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    scores = json.loads(run("evaluate", "model", "words.csv", "--json", cwd=tmp_path).stdout)
+    assert scores["accuracy"] == 1
+    page = (tmp_path / "model" / "report.html").read_text()
+    assert "words.csv" in page
+
+
+def test_bad_rows_end_the_run_or_are_told(run, tmp_path):
+    lines = [f"{i % 7},{'cat' if i % 7 > 3 else 'dog'}" for i in range(100)]
+    lines[9] = "many,cat"
+    lines[19] = "1"
+    (tmp_path / "t.csv").write_text("\n".join(["a,kind", *lines, ""]))
+    stopped = run("train", "t.csv", "--label", "kind", cwd=tmp_path)
+    assert stopped.returncode == 2
+    assert "t.csv:21" in stopped.stderr
+    done = run("train", "t.csv", "--label", "kind", "--skip-bad-rows", "--epochs", "2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2 bad rows left out" in done.stderr
+    assert "89 rows for training, 9 for validation" in done.stdout
