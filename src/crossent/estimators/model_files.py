@@ -17,8 +17,8 @@ from safetensors.numpy import save as dump_tensors
 from sklearn.utils.validation import check_is_fitted
 
 from crossent.errors import DataError, invalid_type, invalid_value
-from crossent.estimators.replace_directory import replace_directory
 from crossent.estimators.softmax_classifier import SoftmaxClassifier
+from crossent.replace_directory import replace_directory
 
 Array = npt.NDArray[Any]
 WEIGHTS, MODEL = "weights.safetensors", "model.json"
