@@ -6,6 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 from sklearn.datasets import dump_svmlight_file, load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+
+from crossent.data import TableEncoder, read_dataset
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +103,30 @@ def test_bad_rows_end_the_run_or_are_told(run, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "2 bad rows left out" in done.stderr
     assert "89 rows for training, 9 for validation" in done.stdout
+
+
+def test_the_comparison_is_with_the_default_classifier_on_the_same_rows(run, tmp_path):
+    x, y = load_digits(return_X_y=True)
+    for name, rows in (("train", slice(0, 900)), ("test", slice(900, None))):
+        frame = pl.DataFrame(x[rows], schema=[f"x{i}" for i in range(x.shape[1])])
+        frame.with_columns(pl.Series("digit", y[rows])).write_csv(tmp_path / f"{name}.csv")
+    done = run(
+        *("train", "train.csv", "--label", "digit", "--hidden", "none", "--validation", "0", "--test", "test.csv"),
+        *("--compare", "sklearn"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    table = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines() if line.count("%") == 1}
+    encoder = TableEncoder.fit(train := read_dataset(tmp_path / "train.csv", label="digit"))
+    test = read_dataset(tmp_path / "test.csv", label="digit")
+    peer = LogisticRegression().fit(encoder.transform(train).x, y[:900])
+    expected = log_loss(y[900:], peer.predict_proba(encoder.transform(test).x))
+    assert float(table["LogisticRegression"][1]) == pytest.approx(expected, rel=1e-3)
+    assert f"test log-loss               {table['crossent'][1]} nats" in done.stdout
+
+
+def test_another_peer_is_refused(run, tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n1,x\n2,y\n")
+    done = run("train", "t.csv", "--label", "b", "--compare", "torch", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "'sklearn'" in done.stderr

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from crossent.errors import invalid_value
+from crossent.errors import invalid_choice, invalid_value
 
 _OWN = "Table columns"
 _NET = "Network and training"
@@ -127,6 +127,14 @@ def command(
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder with the files of Fashion-MNIST.", rich_help_panel=_RUN)
     ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            metavar="sklearn",
+            help="Then fit scikit-learn's LogisticRegression too, and print both times and losses.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.", rich_help_panel=_RUN)] = False,
 ) -> None:
     """Train a softmax classifier by SGD. Ctrl-C stops and keeps the best model so far.
@@ -139,7 +147,8 @@ def command(
 
         crossent train fashion-mnist --hidden 128 --epochs 10 --out fashion
     """
-    from crossent.cli.training import Options, train_and_tell
+    from crossent.cli.options import Options
+    from crossent.cli.training import train_and_tell
 
     options = Options(
         data=data,
@@ -168,6 +177,7 @@ def command(
         seed=seed,
         threads=threads,
         data_dir=data_dir,
+        compare=_peer(compare),
         quiet=quiet,
     )
     if train_and_tell(options).interrupted:
@@ -209,6 +219,12 @@ def _class_weight(text: str | None) -> str | None:
     if text not in (None, "balanced"):
         raise invalid_value("--class-weight", text, "balanced")
     return text
+
+
+def _peer(name: str | None) -> str | None:
+    if name not in (None, "sklearn"):
+        raise invalid_choice("--compare", name, ["sklearn"])
+    return name
 
 
 def _share(option: str, share: float) -> float:
