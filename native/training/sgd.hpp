@@ -97,8 +97,7 @@ class Descending {
     const T* at = look_ahead();
     const double scale = 1.0 / (descent_.mass_per_row * static_cast<double>(n));
     const std::int64_t steps = descent_.steps_before + batch + 1;
-    network_.load(rows_, order, n);
-    prepare_sparse(at);
+    load(at, order, n);
     network_.set_dropout(descent_.dropout, descent_.seed + static_cast<std::uint64_t>(steps));
     loss = network_.backpropagate(at, scale, workers_);
     network_.set_dropout(0, 0);
@@ -129,13 +128,11 @@ class Descending {
     return y_.empty() ? parameters_.theta : y_.data();
   }
 
-  void prepare_sparse(const T* at) {
-    if (!rows_.is_sparse()) return;
+  void load(const T* at, const std::int64_t* order, std::int64_t n) {
+    if (rows_.is_sparse() && !lazy_) network_.sparse_layer().fix(rows_.center, at);
+    network_.load(rows_, order, n);
+    if (!lazy_) return;
     SparseLayer<T>& layer = network_.sparse_layer();
-    if (!lazy_) {
-      layer.fix(rows_.center, at);
-      return;
-    }
     workers_.run(layer.blocks(), [&](std::int64_t k) { layer.catch_up(k, parameters_.theta, parameters_.state); });
   }
 

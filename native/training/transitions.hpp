@@ -21,8 +21,9 @@ class Transitions {
     const Matrix step{momentum, l2, -rate * velocity_share * momentum, 1.0 - rate * l2 * (grad_share + velocity_share)};
     if (steps_ % kBlock == 0) {
       if (steps_ > 0) {
+        // The block that ends here begins the way from every block before it to the new one.
         const Matrix whole = to_end_[steps_ - kBlock];
-        for (Matrix& product : to_block_) product = times(whole, product);
+        for (std::size_t k = 0; k + 1 < to_block_.size(); ++k) to_block_[k] = times(whole, to_block_[k]);
       }
       to_block_.push_back({1, 0, 0, 1});
     }

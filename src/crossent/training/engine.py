@@ -26,10 +26,14 @@ from crossent.training.stopping import BestSoFar, is_clearly_less
 # A chunk of batches runs in native code without a pause: this much work takes 0.1 to 0.3 s on one core. Its
 # size may not depend on the clock, or a run would not be a function of its seed.
 CHUNK_FLOPS = 1e10
-WARMUP_SHARE = 0.05
+# The step rises over this share of the steps, and over so many at most.
+WARMUP_SHARE, WARMUP_STEPS = 0.05, 1000
 # An early stop brings the step down to 0 over this share of the epochs that led to the best one.
 COOLDOWN_SHARE = 0.2
 MAX_RETRIES = 20
+# A network that diverges in this share of the epochs begins anew: it may have lost units to the long steps for good.
+EARLY_SHARE = 0.2
+MANY_IDLE = 0.5
 # The best and the last epoch are compared on groups of validation rows.
 GROUPS = 50
 
@@ -120,9 +124,10 @@ class Run:
         self.validation = None if validation is None else native_rows(validation, blocks.center)
         self.n_validation = 0 if validation is None else validation.n_rows
         problem = blocks.probe
-        self.order = problem.kept[rng.permutation(len(problem.kept))]
         self.theta = problem.initial_parameters(rng) if theta is None else theta.copy()
+        self.order = problem.kept[rng.permutation(len(problem.kept))]
         self.epoch_start = self.good = self.theta.copy()
+        self.initial: Array | None = None
         n_steps = blocks.n_batches * options.max_epochs
         average = None if options.average == 0 else int((1 - options.average) * n_steps)
         self.optimizer = Optimizer(
@@ -134,7 +139,7 @@ class Run:
             seed=int(rng.integers(2**62)),
             average_from=average,
         )
-        self.shares = shares(options.schedule, n_steps, warmup=int(WARMUP_SHARE * n_steps))
+        self.shares = shares(options.schedule, n_steps, warmup=min(int(WARMUP_SHARE * n_steps), WARMUP_STEPS))
         self.chunk = max(1, int(CHUNK_FLOPS / problem.step_flops))
         self.rate = self.loss_limit = self.constant_loss = np.nan
         self.epoch, self.block, self.block_loss, self.epoch_seed = 1, 0, 0.0, 0
@@ -152,13 +157,15 @@ class Run:
         if self._cold and len(problem.layer_sizes) > 2:
             # The first layer starts as if the features had a mean square of 1.
             layers(self.theta, problem.layer_sizes)[0][0][...] /= np.sqrt(scale.mean_square)
-            self.epoch_start = self.good = self.theta.copy()
+            self.epoch_start = self.good = self.initial = self.theta.copy()
         self.optimizer.rate_scale = rate_scale(problem, scale, options.optimizer)
         self.optimizer.start(self.theta)
         self.constant_loss = problem.constant_loss()
         first_loss = problem.loss(self.theta, self.order[:PROBE_ROWS])
-        # The margin is for data whose constant prediction is all but certain.
-        self.loss_limit = 2 * max(first_loss, self.constant_loss) + 0.1
+        # The margin is for data whose constant prediction is all but certain. A network that was a little worse than
+        # that has lost units for good; a linear model loses nothing.
+        times = 2.0 if self.initial is None else 1.1
+        self.loss_limit = times * max(first_loss, self.constant_loss) + 0.1
         if self.store is not None and (stored := self.store.load()) is not None:
             restore(self, stored)
         elif options.learning_rate is None:
@@ -180,7 +187,8 @@ class Run:
                 self.result.stop_reason = self.cooldown_reason
         except _Stop as stop:
             self.result.stop_reason = stop.reason
-        except KeyboardInterrupt:
+        except BaseException:
+            # Ctrl-C, or an error in a callback: nothing of the work is lost.
             if self.store is not None:
                 self.store.flush()
             raise
@@ -211,6 +219,8 @@ class Run:
                 if attempt > 1:
                     # The start itself may be bad: what a step did shows in the loss of the next batch only.
                     start = self.good
+                if self.initial is not None and self._is_early():
+                    start = self.initial
                 self.theta[...] = start
                 self.optimizer.steps, self.optimizer.averaged = steps, averaged
                 self.optimizer.average = _copy(average)
@@ -237,7 +247,17 @@ class Run:
         limit = self.loss_limit * (1 if self.blocks.n_blocks == 1 else 10)
         if not (loss / len(order) <= limit and np.isfinite(self.theta).all()):
             raise _Diverged
+        # A step that was too long just now may still be: long enough to lose units, not so long that the loss shows it.
+        if (
+            self._is_early()
+            and self.result.n_halvings
+            and problem.idle_share(self.theta, order[:PROBE_ROWS]) > MANY_IDLE
+        ):
+            raise _Diverged
         return loss
+
+    def _is_early(self) -> bool:
+        return self.initial is not None and self.epoch <= max(1, EARLY_SHARE * self.options.max_epochs)
 
     def _end_epoch(self, loss: float) -> None:
         result, epoch = self.result, self.epoch
@@ -288,7 +308,7 @@ class Run:
 
     def _for_raw_rows(self, theta: Array) -> tuple[list[Array], list[Array]]:
         center, sizes = self.blocks.center, self.blocks.layer_sizes
-        return layers(theta.copy() if center is None else fold_center(theta, sizes, center), sizes)
+        return layers(fold_center(theta, sizes, center, scale=self.blocks.probe.examples.scale), sizes)
 
     def finish(self) -> TrainingResult:
         """Return the parameters that the run ends with."""

@@ -33,7 +33,8 @@ class Examples:
     class_weight : (C,) array of float64, optional
     label_smoothing : float
     byte_scale : float
-        A feature of uint8 stands for so many times its value.
+        A feature of uint8 stands for so many times its value: 1 for the value itself, 1/255 for an image's pixels as
+        numbers from 0 to 1.
     """
 
     x: Any

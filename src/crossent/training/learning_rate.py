@@ -20,7 +20,7 @@ MAX_HALVINGS = 12
 # How much lower the halved step must end: less is noise, and the long run favours the greater step.
 CLEARLY_LOWER = 0.98
 # Where the search for a network's step begins, and Adam's steps, for features whose mean square is 1.
-NETWORK_RATE = 0.2
+NETWORK_RATE = 0.1
 ADAM_NETWORK_RATE = 0.003
 ADAM_RATE = 0.005
 
@@ -99,8 +99,8 @@ def choose_learning_rate(
     Batches of B of the n rows add noise: one may hold rows of much weight or length. With the noise t of ``Scale``,
     momentum carrying it on, the step is at most ``(1 - momentum) (2 B / t) (n - 1) / (n - B) / lambda_max``.
 
-    Schedule-free descent takes what momentum makes of this in the long run, ``1 / (1 - momentum)`` times as much. Adam's
-    step is 0.005 over the features' root mean square.
+    Schedule-free descent takes what momentum makes of this in the long run, ``1 / (1 - momentum)`` times as much.
+    Adam's step is 0.005 over the features' root mean square.
 
     With hidden layers the search begins at a step too long for most data; it is halved for as long as 32 steps with
     the halved one end at a training log-loss clearly lower.

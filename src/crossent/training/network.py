@@ -52,7 +52,7 @@ def native_rows(examples: Examples, center: Array | None = None) -> _native.Rows
 
 
 def _sparse_parts(matrix: Any, prefix: str) -> dict[str, Array]:
-    """Return the parts of a CSR matrix; only the row offsets are ever copied, unless the indices are wider than 32 bits."""
+    """Return the parts of a CSR matrix. The row offsets are copied, and indices if they are wider than 32 bits."""
     if matrix.shape[1] > np.iinfo(np.int32).max:
         raise ValueError(f"a sparse matrix has {matrix.shape[1]} columns: expected at most {np.iinfo(np.int32).max}")
     return {
@@ -102,3 +102,10 @@ def fold_center(theta: Array, layer_sizes: Sequence[int], center: Array | None, 
         biases[0][...] = biases[0] - shift
     weights[0][...] *= scale
     return folded
+
+
+def unfold_center(theta: Array, layer_sizes: Sequence[int], center: Array | None, *, scale: float = 1.0) -> Array:
+    """Return the parameters whose ``fold_center`` is theta."""
+    unfolded = theta.copy()
+    layers(unfolded, layer_sizes)[0][0][...] /= scale
+    return unfolded if center is None else fold_center(unfolded, layer_sizes, -center)

@@ -12,7 +12,7 @@ from scipy.sparse import issparse
 
 from crossent.training.centred import CentredRows
 from crossent.training.examples import Examples
-from crossent.training.network import Array, initial_parameters, native_network, native_rows
+from crossent.training.network import Array, initial_parameters, layers, native_network, native_rows
 
 Indices = npt.NDArray[np.int64]
 # Rows evaluated at a time where batches are smaller, and at most so many outputs.
@@ -158,6 +158,17 @@ class Problem:
     def centred(self, rows: Indices) -> CentredRows:
         """Return a few rows minus the center."""
         return CentredRows(self.examples.x[rows], self.center, scale=self.examples.scale)
+
+    def idle_share(self, theta: Array, rows: Indices) -> float:
+        """Return the greatest share, over the hidden layers, of units that are 0 on all of a few rows."""
+        weights, biases = layers(theta, self.layer_sizes)
+        centred, share = self.centred(rows), 0.0
+        out = None
+        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+            product = centred.times(weight) if out is None else out @ weight
+            out = np.maximum(product.astype(theta.dtype) + bias, 0)
+            share = max(share, float((out == 0).all(axis=0).mean()))
+        return share
 
     def constant_loss(self) -> float:
         """Return the mean log-loss of predicting the classes' shares for every row, in nats."""

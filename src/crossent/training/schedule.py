@@ -23,7 +23,7 @@ def shares(schedule: Schedule, n_steps: int, *, warmup: int = 0) -> Shares:
     rising = np.minimum((step + 1) / (warmup + 1), 1.0)
     if schedule == "constant":
         return rising
-    return rising * (1 + np.cos(np.pi * step / max(n_steps, 1))) / 2
+    return np.asarray(rising * (1 + np.cos(np.pi * step / max(n_steps, 1))) / 2)
 
 
 def linear_decay(n_steps: int, *, warmup: int = 0) -> Shares:
