@@ -156,7 +156,7 @@ class Run:
         scale = measure(problem, self.order)
         if self._cold and len(problem.layer_sizes) > 2:
             # The first layer starts as if the features had a mean square of 1.
-            layers(self.theta, problem.layer_sizes)[0][0][...] /= np.sqrt(scale.mean_square)
+            layers(self.theta, problem.layer_sizes)[0][0][...] /= scale.root_mean_square
             self.epoch_start = self.good = self.initial = self.theta.copy()
         self.optimizer.rate_scale = rate_scale(problem, scale, options.optimizer)
         self.optimizer.start(self.theta)
@@ -322,7 +322,7 @@ class Run:
             if best.epoch < result.n_epochs and is_clearly_less(self._losses(best.parameters), self._losses(theta)):
                 theta, result.best_epoch = best.parameters, best.epoch
         if result.stop_reason == "max_epochs" and len(self.blocks.layer_sizes) == 2:
-            result.gap = measure_gap(self.blocks.probe, theta, self.order, self.options.l1)
+            result.gap = measure_gap(self.blocks.probe, theta, self.order, self.options.l1, self.blocks.n_rows)
         result.weights, result.biases = self._for_raw_rows(theta)
         result.learning_rate = self.rate
         return result
