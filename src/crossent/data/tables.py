@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import io
 import itertools
 import math
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from crossent.data.csv_text import CsvText, header, open_text
 from crossent.errors import DataError
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
 
-MISSING_MARKS = ("", "?", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null")
-_DELIMITERS = ",;\t|"
-_CSV = (".csv", ".tsv", ".txt")
-_PARQUET = (".parquet", ".pq")
-_ARROW = (".arrow", ".feather", ".ipc")
+CSV = (".csv", ".tsv", ".txt")
+PARQUET = (".parquet", ".pq")
+ARROW = (".arrow", ".feather", ".ipc")
 SVMLIGHT = (".svm", ".libsvm", ".svmlight")
 FORMATS = (
     "CSV (.csv, .tsv, .txt, also .gz), Parquet (.parquet), Arrow (.arrow, .feather), NumPy (.npz) or libsvm (.svm, "
@@ -71,11 +68,11 @@ def read_table(
     path = existing_file(path)
     suffix = table_suffix(path)
     try:
-        if suffix in _CSV:
-            frame = _read_csv(path, text_columns, {*MISSING_MARKS, *missing}, ragged)
-        elif suffix in _PARQUET:
+        if suffix in CSV:
+            frame = _read_csv(path, text_columns, missing, ragged)
+        elif suffix in PARQUET:
             frame = pl.read_parquet(path, glob=False)
-        elif suffix in _ARROW:
+        elif suffix in ARROW:
             frame = pl.read_ipc(path)
         else:
             raise DataError(f"cannot read a {suffix or 'nameless'} file as a table: expected {FORMATS}", path=path)
@@ -161,69 +158,25 @@ def table_suffix(path: Path) -> str:
 
 
 def _read_csv(
-    path: Path, text_columns: Collection[str], missing: set[str], ragged: dict[int, str] | None
+    path: Path, text_columns: Collection[str], missing: Collection[str], ragged: dict[int, str] | None
 ) -> pl.DataFrame:
-    delimiter, names = _header(path, "strict" if ragged is None else "replace")
+    text = CsvText.of(path, text_columns, missing, errors="strict" if ragged is None else "replace")
     try:
-        frame = pl.read_csv(
-            path if ragged is None else _even_rows(path, delimiter, len(names), ragged),
-            separator=delimiter,
-            new_columns=names,  # polars leaves doubled quotes in a name as they are
-            null_values=sorted(missing),
-            infer_schema_length=None,
-            schema_overrides={name: pl.String for name in text_columns if name in names},
-        )
+        frame = text.parse(path if ragged is None else text.even_rows(ragged))
     except pl.exceptions.PolarsError as error:
-        _find_ragged_row(path, delimiter, len(names), short_rows=False)
-        raise DataError(_csv_problem(error), path=path) from error
+        text.find_ragged_row(short_rows=False)
+        raise text.problem(error) from error
     # polars fills a row that ends early with missing values: a file cut off in the middle would pass unseen.
     if ragged is None and frame.height and frame[:, -1].null_count():
-        _find_ragged_row(path, delimiter, len(names), short_rows=True)
+        text.find_ragged_row(short_rows=True)
     return frame.with_columns(
-        # Only "nan", "inf" and quoted numbers can leave a column of numbers as text here.
-        number
-        for column in frame.iter_columns()
-        if column.dtype == pl.String and column.name not in text_columns
-        for number in [column.cast(pl.Float64, strict=False)]
-        if number.null_count() == column.null_count() < len(column)
+        column.cast(pl.Float64, strict=False) for column in frame.iter_columns() if text.hides_numbers(column)
     )
-
-
-def _header(path: Path, errors: str = "strict") -> tuple[str, list[str]]:
-    try:
-        with _open_text(path, errors) as file:
-            line = file.readline()
-            # A quoted name may go on over the end of a line.
-            while line.count('"') % 2 and (more := file.readline()):
-                line += more
-    except UnicodeDecodeError as error:
-        raise DataError("is not UTF-8 text: save it as UTF-8", path=path) from error
-    if not line.strip():
-        raise DataError("is empty: expected a line of column names first", path=path)
-    if table_suffix(path) == ".tsv":
-        delimiter = "\t"
-    else:
-        delimiter = max(_DELIMITERS, key=lambda mark: len(next(csv.reader(io.StringIO(line), delimiter=mark))))
-    names = next(csv.reader(io.StringIO(line, newline=""), delimiter=delimiter))
-    seen: set[str] = set()
-    for position, name in enumerate(names, start=1):
-        if not name.strip():
-            raise DataError(f"the header gives column {position} no name", path=path)
-        if name in seen:
-            raise DataError("the header names this column twice", path=path, column=name)
-        seen.add(name)
-    return delimiter, names
-
-
-def _open_text(path: Path, errors: str = "strict") -> TextIO:
-    opened = gzip.open if path.suffix.lower() == ".gz" else open
-    binary = cast(BinaryIO, opened(path, "rb"))  # closed by the wrapper
-    return io.TextIOWrapper(binary, encoding="utf-8-sig", errors=errors, newline="")
 
 
 def _find_bad_line(path: Path) -> None:
     """Raise the DataError for the first line of a libsvm file that is not ``LABEL INDEX:VALUE …``."""
-    with _open_text(path) as file:
+    with open_text(path) as file:
         lines = (line.partition("#")[0].split() for line in file)
         for row, words in enumerate(filter(None, lines), start=1):
             if not _is_finite(words[0]):
@@ -247,56 +200,17 @@ def _is_finite(text: str) -> bool:
         return False
 
 
-def _find_ragged_row(path: Path, delimiter: str, width: int, *, short_rows: bool) -> None:
-    """Raise the DataError for the first row with more (or fewer) values than the header."""
-    for row, values in enumerate(_csv_rows(path, delimiter), start=1):
-        if len(values) > width or (short_rows and len(values) < width):
-            raise DataError(f"has {len(values)} values where the header has {width}", path=path, row=row)
-
-
-def _even_rows(path: Path, delimiter: str, width: int, ragged: dict[int, str]) -> bytes:
-    """Return the text of a CSV without its ragged lines, telling them in ``ragged``."""
-    kept = io.StringIO()
-    writer = csv.writer(kept, delimiter=delimiter)
-    with _open_text(path, "replace") as file:
-        for row, values in enumerate(filter(None, csv.reader(file, delimiter=delimiter))):
-            if row and len(values) != width:
-                ragged[row] = f"has {len(values)} values where the header has {width}"
-            elif row and any("\ufffd" in value for value in values):
-                ragged[row] = "is not UTF-8 text"
-            else:
-                writer.writerow(values)
-    return kept.getvalue().encode()
-
-
 def line_of_row(path: Path, row: int) -> int | None:
     """Return the line of a CSV or libsvm file on which a row ends, both counted from 1, or None if there is none."""
     suffix = table_suffix(path)
-    if suffix not in (*_CSV, *SVMLIGHT) or not path.is_file():
+    if suffix not in (*CSV, *SVMLIGHT) or not path.is_file():
         return None
-    with _open_text(path, "replace") as file:
+    with open_text(path, "replace") as file:
         if suffix in SVMLIGHT:
             filled = (number for number, line in enumerate(file, start=1) if line.partition("#")[0].strip())
             return next(itertools.islice(filled, row - 1, None), None)
-        rows = csv.reader(file, delimiter=_header(path, "replace")[0])
+        rows = csv.reader(file, delimiter=header(path, "replace")[0])
         return next((rows.line_num for at, _ in enumerate(filter(None, rows)) if at == row), None)
-
-
-def _csv_rows(path: Path, delimiter: str) -> Iterator[list[str]]:
-    with _open_text(path) as file:
-        rows = csv.reader(file, delimiter=delimiter)
-        next(rows)
-        try:
-            yield from (row for row in rows if row)
-        except (UnicodeDecodeError, csv.Error):
-            return  # polars' own message tells it
-
-
-def _csv_problem(error: Exception) -> str:
-    text = _first_line(error)
-    if "utf-8" in text.lower():
-        return "is not UTF-8 text: save it as UTF-8"
-    return f"is not a well-formed CSV: {text}"
 
 
 def _first_line(error: Exception) -> str:
