@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from crossent.errors import DataError
 
 MISSING_MARKS = ("", "?", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null")
 PIECE_BYTES = 2**24
+_BLANK_LINES = re.compile(rb"(\n)(?:\r?\n)+")
 _DELIMITERS = ",;\t|"
 # A quoted value that spans so many pieces is a mark of another kind, such as 5" for inches.
 _MOST_PIECES = 4
@@ -59,6 +61,14 @@ class CsvText:
         ------
         polars.exceptions.PolarsError
         """
+        frame = self._parse(source, types)
+        # polars takes a blank line for a row of missing values.
+        if frame.height and frame.select(pl.all_horizontal(pl.all().is_null()).any()).item():
+            with _open_bytes(source) as file:
+                frame = self._parse(_BLANK_LINES.sub(rb"\1", file.read()), types)
+        return frame
+
+    def _parse(self, source: Path | bytes, types: Mapping[str, Any] | None) -> pl.DataFrame:
         known = dict.fromkeys(self.text_columns, pl.String) if types is None else dict(types)
         return pl.read_csv(
             source,
@@ -163,6 +173,10 @@ def open_binary(path: Path) -> BinaryIO:
 def open_text(path: Path, errors: str = "strict") -> TextIO:
     # The wrapper closes the file.
     return io.TextIOWrapper(open_binary(path), encoding="utf-8-sig", errors=errors, newline="")
+
+
+def _open_bytes(source: Path | bytes) -> BinaryIO:
+    return open_binary(source) if isinstance(source, Path) else io.BytesIO(source)
 
 
 @contextmanager

@@ -149,13 +149,17 @@ def label_text(column: pl.Series) -> pl.Series:
 
     An Enum column stays one: it knows the order of its classes.
     """
-    if column.dtype == pl.Enum:
-        return column
-    if column.dtype.is_float():
-        column = column.fill_nan(None)
-        if ((column == column.round()) | column.is_null()).all():
-            column = column.cast(pl.Int64, strict=False)
-    return column.cast(pl.String)
+    return column if column.dtype == pl.Enum else number_text(column)
+
+
+def number_text(column: pl.Series) -> pl.Series:
+    """Return a column as text: whole numbers without a decimal point, missing values as null."""
+    if not column.dtype.is_float():
+        return column.cast(pl.String)
+    value = pl.col("value")
+    whole = (value == value.round()) & (value.abs() < 2**53)
+    text = pl.when(whole).then(value.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(value.cast(pl.String))
+    return column.fill_nan(None).to_frame("value").select(text.alias(column.name)).to_series()
 
 
 def find_column(name: str, columns: list[str], path: str, what: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from crossent.data import columns
+from crossent.data.column_fit import CategoryFit, NumberFit, begin_fit
 from crossent.data.columns import Category, Number
 from crossent.data.dataset import Dataset, find_column
 from crossent.data.text import TEXT_FEATURES, Text
@@ -85,24 +85,9 @@ class TableEncoder:
         >>> encoder.transform(pets).x.tolist()
         [[-1.0, 1.0, 0.0], [1.0, 0.0, 1.0]]
         """
-        frame = _frame(dataset)
-        for names, option in ((categorical, "--categorical"), (text, "--text")):
-            for name in names:
-                find_column(name, frame.columns, dataset.name, option)
-        fitted: list[Number | Category | Text] = []
-        notes: list[str] = []
-        for column in frame.iter_columns():
-            if column.name in text:
-                continue
-            part, note = columns.fit_column(column, dataset, column.name in categorical, max_levels)
-            if part is not None:
-                fitted.append(part)
-            if note is not None:
-                notes.append(note)
-        fitted += [Text(name, text_features) for name in text]
-        if not fitted:
-            raise DataError("no column has more than one value: there is nothing to learn from", path=dataset.name)
-        return cls(tuple(fitted), tuple(notes))
+        fit = TableFit(categorical, text, text_features, max_levels)
+        fit.add(dataset)
+        return fit.encoder()
 
     @property
     def feature_names(self) -> list[str]:
@@ -159,6 +144,50 @@ class TableEncoder:
         """Return what `encoder_from_json` restores, floats exactly."""
         parts = [{"kind": type(column).__name__.lower(), **asdict(column)} for column in self.columns]
         return {"kind": "table", "columns": parts, "notes": list(self.notes)}
+
+
+class TableFit:
+    """An encoder on the way: it takes in the training rows batch by batch, and then decides on every column."""
+
+    def __init__(
+        self,
+        categorical: tuple[str, ...] = (),
+        text: tuple[str, ...] = (),
+        text_features: int = TEXT_FEATURES,
+        max_levels: int = 64,
+    ) -> None:
+        self._categorical, self._text, self._text_features = categorical, text, text_features
+        self._max_levels = max_levels
+        self._columns: dict[str, NumberFit | CategoryFit] = {}
+        self._path: str | None = None
+
+    def add(self, dataset: Dataset) -> None:
+        """Take in rows; every batch has the columns of the first, in its types."""
+        frame = _frame(dataset)
+        if self._path is None:
+            self._begin(frame, dataset.name)
+        for name, fit in self._columns.items():
+            fit.add(frame[name], dataset)
+
+    def encoder(self) -> TableEncoder:
+        """Return the encoder for the rows so far."""
+        decisions = [fit.decide() for fit in self._columns.values()]
+        fitted: list[Number | Category | Text] = [column for column, _ in decisions if column is not None]
+        fitted += [Text(name, self._text_features) for name in self._text]
+        if not fitted:
+            raise DataError("no column has more than one value: there is nothing to learn from", path=self._path)
+        return TableEncoder(tuple(fitted), tuple(note for _, note in decisions if note is not None))
+
+    def _begin(self, frame: pl.DataFrame, path: str) -> None:
+        self._path = path
+        for names, option in ((self._categorical, "--categorical"), (self._text, "--text")):
+            for name in names:
+                find_column(name, frame.columns, path, option)
+        for column in frame.iter_columns():
+            if column.name not in self._text:
+                self._columns[column.name] = begin_fit(
+                    column, path, categorical=column.name in self._categorical, max_levels=self._max_levels
+                )
 
 
 @dataclass(frozen=True)
