@@ -32,8 +32,8 @@ WARMUP_SHARE, WARMUP_STEPS = 0.05, 1000
 COOLDOWN_SHARE = 0.2
 MAX_RETRIES = 20
 # A network that diverges in this share of the epochs begins anew: it may have lost units to the long steps for good.
-EARLY_SHARE = 0.2
-MANY_IDLE = 0.5
+EARLY_SHARE = 0.3
+MANY_IDLE, JUMP = 0.5, 1.2
 # The best and the last epoch are compared on groups of validation rows.
 GROUPS = 50
 
@@ -219,7 +219,7 @@ class Run:
                 if attempt > 1:
                     # The start itself may be bad: what a step did shows in the loss of the next batch only.
                     start = self.good
-                if self.initial is not None and self._is_early():
+                if self._is_early() and self.initial is not None:
                     start = self.initial
                 self.theta[...] = start
                 self.optimizer.steps, self.optimizer.averaged = steps, averaged
@@ -248,12 +248,10 @@ class Run:
         if not (loss / len(order) <= limit and np.isfinite(self.theta).all()):
             raise _Diverged
         # A step that was too long just now may still be: long enough to lose units, not so long that the loss shows it.
-        if (
-            self._is_early()
-            and self.result.n_halvings
-            and problem.idle_share(self.theta, order[:PROBE_ROWS]) > MANY_IDLE
-        ):
-            raise _Diverged
+        if self._is_early() and self.result.n_halvings:
+            jumped = self.result.loss_curve and loss / len(order) > JUMP * self.result.loss_curve[-1]
+            if jumped or problem.idle_share(self.theta, order[:PROBE_ROWS]) > MANY_IDLE:
+                raise _Diverged
         return loss
 
     def _is_early(self) -> bool:
