@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,17 +22,34 @@ class BadRows:
 
     path: str
     problems: dict[int, DataError] = field(default_factory=dict)
+    _forgotten: int = 0
 
     def add(self, row: int, problem: str, column: str | None = None) -> None:
         self.problems.setdefault(row, DataError(problem, path=self.path, column=column, row=row))
 
+    def without_ragged(self, rows: NDArray[np.int64], ragged: Mapping[int, str]) -> NDArray[np.int64]:
+        """Note the rows that are ragged, and return the others."""
+        for row, problem in ragged.items():
+            self.add(row, problem)
+        return np.setdiff1d(rows, list(ragged)) if ragged else rows
+
+    def take_over(self, batch: BadRows) -> None:
+        """Count the bad rows of a later batch of the file; only the first few of all are kept."""
+        self._forgotten += len(batch)
+        for row in sorted(batch.problems)[: _SHOWN - len(self.problems)] if len(self.problems) < _SHOWN else ():
+            self.problems[row] = batch.problems[row]
+            self._forgotten -= 1
+
+    def __len__(self) -> int:
+        return len(self.problems) + self._forgotten
+
     def note(self) -> str | None:
         """Return a sentence with their number and the first of them, or None where every row is good."""
-        if not self.problems:
+        if not len(self):
             return None
         first = [str(self.problems[row]) for row in sorted(self.problems)[:_SHOWN]]
-        more = f"; and {len(self.problems) - _SHOWN} more" if len(self.problems) > _SHOWN else ""
-        rows = "1 bad row" if len(self.problems) == 1 else f"{len(self.problems)} bad rows"
+        more = f"; and {len(self) - _SHOWN} more" if len(self) > _SHOWN else ""
+        rows = "1 bad row" if len(self) == 1 else f"{len(self)} bad rows"
         return f"{rows} left out: {'; '.join(first)}{more}"
 
 
@@ -45,11 +62,12 @@ def without_bad_values(
     label_probs: Sequence[str],
     weight: str | None,
     as_text: Collection[str],
+    mostly_numbers: Collection[str] | None = None,
 ) -> tuple[pl.DataFrame, NDArray[np.int64]]:
     """Return the frame and its row numbers without the rows that have a value that no training can use.
 
     That is a missing label; a weight or a probability that is none; infinity; text in a column that is numbers in
-    nine rows of ten or more, which is a column of numbers then.
+    nine rows of ten or more, which is a column of numbers then; of a batch, ``mostly_numbers`` says which those are.
     """
     good = np.ones(frame.height, np.bool_)
     numbers: list[pl.Series] = []
@@ -67,8 +85,9 @@ def without_bad_values(
             number = column.cast(pl.Float64, strict=False)
             text = (number.is_null() & column.is_not_null()).fill_null(False)
             present = column.len() - column.null_count()
-            if column.dtype == pl.String and (present == 0 or text.sum() > (1 - MOSTLY) * present):
-                continue  # a column of words
+            words = present == 0 or text.sum() > (1 - MOSTLY) * present
+            if column.dtype == pl.String and (words if mostly_numbers is None else column.name not in mostly_numbers):
+                continue
             mask, what = text | number.is_infinite().fill_null(False), "{!r} is not a finite number"
             if column.dtype == pl.String:
                 numbers.append(number.alias(column.name))

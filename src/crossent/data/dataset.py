@@ -53,6 +53,23 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def __add__(self, other: Dataset) -> Dataset:
+        """Return the rows of two batches of a table as one dataset."""
+        assert isinstance(self.features, pl.DataFrame)
+        assert isinstance(other.features, pl.DataFrame)
+        return replace(
+            self,
+            features=pl.concat([self.features, other.features]),
+            rows=np.concatenate([self.rows, other.rows]),
+            labels=None if self.labels is None or other.labels is None else pl.concat([self.labels, other.labels]),
+            label_probs=None
+            if self.label_probs is None or other.label_probs is None
+            else pl.concat([self.label_probs, other.label_probs]),
+            weights=None
+            if self.weights is None or other.weights is None
+            else np.concatenate([self.weights, other.weights]),
+        )
+
     def take(self, index: NDArray[np.int64]) -> Dataset:
         """Return the dataset of some rows, in the order given."""
         return replace(
@@ -122,7 +139,7 @@ def read_dataset(
         if x.ndim == 3:
             return Dataset(str(data), x, _row_numbers(len(x)), labels)
         frame = pl.DataFrame(x, schema=[f"x{i + 1}" for i in range(x.shape[1])])
-        return _table_dataset(str(data), frame, None, weight, drop, labels)
+        return replace(table_dataset(str(data), frame, _row_numbers(len(x)), weight=weight, drop=drop), labels=labels)
     if table_suffix(Path(data)) in SVMLIGHT:
         matrix, y = read_svmlight(data)
         return Dataset(str(data), matrix, _row_numbers(len(y)), label_text(pl.Series("label", y)))
@@ -131,17 +148,18 @@ def read_dataset(
     text = {*text_columns, label} if label is not None else set(text_columns)
     ragged: dict[int, str] | None = None if bad_rows is None else {}
     frame = read_table(data, text_columns=text, missing=missing, ragged=ragged)
-    if bad_rows is None:
-        return _table_dataset(str(data), frame, label, weight, drop, None, label_probs)
-    for row, problem in (ragged or {}).items():
-        bad_rows.add(row, problem)
-    rows = np.setdiff1d(_row_numbers(frame.height + len(bad_rows.problems)), list(bad_rows.problems))
-    frame, rows = without_bad_values(
-        frame, rows, bad_rows, label=label, label_probs=label_probs, weight=weight, as_text={*text, *drop}
-    )
-    if frame.height == 0:
-        raise DataError("holds bad rows only", path=data)
-    return replace(_table_dataset(str(data), frame, label, weight, drop, None, label_probs), rows=rows)
+    rows = _row_numbers(frame.height + len(ragged or ()))
+    if bad_rows is not None and ragged is not None:
+        rows = bad_rows.without_ragged(rows, ragged)
+        frame, rows = without_bad_values(
+            frame, rows, bad_rows, label=label, label_probs=label_probs, weight=weight, as_text={*text, *drop}
+        )
+        if frame.height == 0:
+            raise DataError("holds bad rows only", path=data)
+    dataset = table_dataset(str(data), frame, rows, label=label, label_probs=label_probs, weight=weight, drop=drop)
+    if dataset.weights is not None and not dataset.weights.any():
+        raise DataError("every sample weight is 0", path=data, column=weight)
+    return dataset
 
 
 def label_text(column: pl.Series) -> pl.Series:
@@ -172,15 +190,18 @@ def find_column(name: str, columns: list[str], path: str, what: str) -> None:
     raise DataError(f"there is no column {name!r} ({what}): {hint}", path=path)
 
 
-def _table_dataset(
+def table_dataset(
     name: str,
     frame: pl.DataFrame,
-    label: str | None,
-    weight: str | None,
-    drop: Collection[str],
-    labels: pl.Series | None,
+    rows: NDArray[np.int64],
+    *,
+    label: str | None = None,
     label_probs: Sequence[str] = (),
+    weight: str | None = None,
+    drop: Collection[str] = (),
 ) -> Dataset:
+    """Return the dataset of a frame and the rows of the file that it holds."""
+    labels = None
     for column, what in (
         (label, "--label"),
         *((column, "--label-probs") for column in label_probs),
@@ -191,13 +212,13 @@ def _table_dataset(
             find_column(column, frame.columns, name, what)
     if label is not None:
         labels = _label_column(frame[label], name)
-    probs = _probabilities(frame.select(label_probs), name) if label_probs else None
-    weights = None if weight is None else _weights(frame[weight], name)
+    probs = _probabilities(frame.select(label_probs), name, rows) if label_probs else None
+    weights = None if weight is None else _weights(frame[weight], name, rows)
     left_out = {label, weight, *label_probs, *drop}
     features = frame.select(column for column in frame.columns if column not in left_out)
     if features.width == 0:
         raise DataError("no columns are left to learn from", path=name)
-    return Dataset(name, features, _row_numbers(frame.height), labels, probs, weights)
+    return Dataset(name, features, rows, labels, probs, weights)
 
 
 def _label_column(column: pl.Series, path: str) -> pl.Series:
@@ -213,7 +234,7 @@ def class_names_of(columns: Sequence[str]) -> list[str]:
     return list(columns)
 
 
-def _probabilities(columns: pl.DataFrame, path: str) -> pl.DataFrame:
+def _probabilities(columns: pl.DataFrame, path: str, rows: NDArray[np.int64]) -> pl.DataFrame:
     """Return one probability per class, every row divided by its sum; a row that is none raises."""
     if columns.width < 2:
         raise DataError("one column of probabilities (--label-probs): expected two or more classes", path=path)
@@ -224,19 +245,19 @@ def _probabilities(columns: pl.DataFrame, path: str) -> pl.DataFrame:
         if bad.any():
             row = int(bad.arg_true()[0])
             problem = f"{column[row]!r} is no probability: expected a number from 0 to 1"
-            raise DataError(problem, path=path, column=column.name, row=row + 1)
+            raise DataError(problem, path=path, column=column.name, row=int(rows[row]))
         numbers.append(number)
     total = np.sum([number.to_numpy() for number in numbers], axis=0)
     off = np.abs(total - 1) > SUM_TOLERANCE
     if off.any():
         row = int(np.argmax(off))
         problem = f"the probabilities of the classes sum to {total[row]:.6g}: expected 1 within {SUM_TOLERANCE}"
-        raise DataError(problem, path=path, row=row + 1)
+        raise DataError(problem, path=path, row=int(rows[row]))
     names = class_names_of(columns.columns)
     return pl.DataFrame({name: number.to_numpy() / total for name, number in zip(names, numbers, strict=True)})
 
 
-def _weights(column: pl.Series, path: str) -> NDArray[np.float64]:
+def _weights(column: pl.Series, path: str, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     numbers = column.cast(pl.Float64, strict=False) if column.dtype == pl.String or column.dtype.is_numeric() else None
     if numbers is None:
         raise DataError(f"is of type {column.dtype}: sample weights are numbers", path=path, column=column.name)
@@ -244,9 +265,7 @@ def _weights(column: pl.Series, path: str) -> NDArray[np.float64]:
     if bad.any():
         row = int(bad.arg_true()[0])
         problem = f"{column[row]!r} is no sample weight: expected a finite number, 0 or more"
-        raise DataError(problem, path=path, column=column.name, row=row + 1)
-    if not (numbers > 0).any():
-        raise DataError("every sample weight is 0", path=path, column=column.name)
+        raise DataError(problem, path=path, column=column.name, row=int(rows[row]))
     return numbers.to_numpy()
 
 

@@ -79,7 +79,7 @@ def read_table(
     except DataError:
         raise
     except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error) as error:
-        raise DataError(_first_line(error), path=path) from error
+        raise DataError(first_line(error), path=path) from error
     if frame.height == 0:
         raise DataError("holds no rows", path=path)
     return frame
@@ -100,7 +100,7 @@ def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         if "allow_pickle" in str(error):
             raise DataError("holds Python objects, which are never unpickled", path=path) from error
-        raise DataError(f"is not a readable .npz file: {_first_line(error)}", path=path) from error
+        raise DataError(f"is not a readable .npz file: {first_line(error)}", path=path) from error
     if "X" not in arrays:
         raise DataError(f"holds the arrays {found or '(none)'}: expected X, and y for the labels", path=path)
     x = arrays["X"]
@@ -133,7 +133,7 @@ def read_svmlight(path: str | Path) -> tuple[sp.csr_matrix, NDArray[np.float64]]
         x, y = load_svmlight_file(str(path), dtype=np.float32, zero_based=True)
     except (ValueError, OverflowError, OSError, EOFError, zlib.error) as error:
         _find_bad_line(path)
-        raise DataError(f"is not a readable libsvm file: {_first_line(error)}", path=path) from error
+        raise DataError(f"is not a readable libsvm file: {first_line(error)}", path=path) from error
     if x.shape[0] == 0:
         raise DataError("holds no rows", path=path)
     if not (np.isfinite(x.data).all() and np.isfinite(y).all()):
@@ -213,5 +213,5 @@ def line_of_row(path: Path, row: int) -> int | None:
         return next((rows.line_num for at, _ in enumerate(filter(None, rows)) if at == row), None)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
