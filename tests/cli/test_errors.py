@@ -31,7 +31,7 @@ CASES = [
     (["train", "t.csv", "--label", "y", "--hidden=-3"], "--hidden = '-3': expected layer sizes"),
     (["train", "t.csv", "--label", "y", "--learning-rate", "fast"], "--learning-rate = 'fast': expected auto or"),
     (["train", "t.csv", "--label", "y", "--learning-rate", "0"], "--learning-rate = '0': expected auto or"),
-    (["train", "t.csv", "--label", "y", "--class-weight", "even"], "--class-weight = 'even': expected balanced"),
+    (["train", "t.csv", "--label", "y", "--class-weight", "even"], "--class-weight = 'even': expected balanced, or"),
     (["train", "t.csv", "--label", "y", "--label-smoothing", "1.5"], "--label-smoothing"),
     (["train", "t.csv", "--label", "y", "--validation", "1"], "--validation = 1.0: expected a share"),
     (["train", "t.csv", "--label", "y", "--test", "1.5"], "--test = 1.5: expected a share"),

@@ -5,17 +5,22 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from crossent.cli import comparison, console
 from crossent.cli.options import Options
 from crossent.cli.progress import Progress
-from crossent.cli.training_rows import Part, Rows, read_rows
+from crossent.cli.streamed_rows import is_streamed, read_streamed
+from crossent.cli.training_rows import Rows, read_whole
+from crossent.cli.unfinished import Unfinished
 from crossent.data import TrainedModel, save_trained
 from crossent.errors import DataError
+from crossent.estimators.model_files import UNFINISHED
+from crossent.estimators.parameters import check_parameters
 from crossent.estimators.softmax_classifier import SoftmaxClassifier
 from crossent.report import Evaluation, History, Report, write_report
 from crossent.report.numbers import count
+
+_OURS = (".json", ".safetensors", ".html")
 
 
 @dataclass(frozen=True)
@@ -33,14 +38,25 @@ def train_and_tell(options: Options) -> Outcome:
     """Read, hold out, encode, train, save, score and report."""
     start = time.perf_counter()
     check_directory(options.out)
-    rows = read_rows(options)
-    if not options.quiet:
-        for text in rows.notes:
-            console.note(text)
-        _say_start(options, rows)
-    fit_start = time.perf_counter()
-    estimator, interrupted = _fit(options, rows.parts, Progress(quiet=options.quiet))
-    fit_seconds = time.perf_counter() - fit_start
+    check_options(options)
+    unfinished = Unfinished(options.out)
+    unfinished.check(options)
+    progress = Progress(quiet=options.quiet)
+    interrupted, fit_seconds = False, 0.0
+    try:
+        rows = read_streamed(options, unfinished.rows) if is_streamed(options) else read_whole(options)
+        if not options.quiet:
+            for text in rows.notes:
+                console.note(text)
+            _say_start(options, rows)
+        unfinished.begin(options)
+        fit_start = time.perf_counter()
+        estimator, interrupted = _fit(options, rows, progress, unfinished.checkpoint)
+        fit_seconds = time.perf_counter() - fit_start
+    except BaseException:
+        unfinished.stop()
+        raise
+    resumable = interrupted and unfinished.stop()
     model = TrainedModel(
         estimator=estimator,
         encoder=rows.encoder,
@@ -53,13 +69,17 @@ def train_and_tell(options: Options) -> Outcome:
         label_probs=options.label_probs,
     )
     save_trained(options.out, model)
+    if not interrupted:
+        unfinished.delete()
     part = rows.parts[rows.scored]
     logits = model.logits_of(part.x)
     evaluation = Evaluation(logits, part.y, rows.classes, model.frequencies, part.dataset.weights, part.probs)
     facts = _facts(options, rows, estimator, time.perf_counter() - start)
     report = _report(options, evaluation, rows, estimator, facts)
     if not options.quiet:
-        _say_end(options, evaluation, rows.scored, facts, report, interrupted)
+        _say_end(options, evaluation, rows.scored, facts, report)
+        if interrupted:
+            print("stopped: the best model so far is kept" + ((resumable and "; --resume goes on from here") or ""))
     if options.compare is not None and not interrupted:
         _compare(comparison.of_evaluation("crossent", fit_seconds, evaluation), rows)
     return Outcome(model, evaluation, rows.scored, report, interrupted)
@@ -70,40 +90,38 @@ def check_directory(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise DataError("is a file: expected a directory for the model", path=out)
     if out.is_dir():
-        foreign = [p.name for p in out.iterdir() if p.suffix not in (".json", ".safetensors", ".html")]
+        foreign = [p.name for p in out.iterdir() if p.suffix not in _OURS and p.name != UNFINISHED]
         if foreign:
             raise DataError(f"holds other files ({sorted(foreign)[0]}): choose a new --out", path=out)
     elif not out.parent.is_dir():
         raise DataError(f"there is no folder {out.parent}", path=out)
 
 
-def _fit(options: Options, parts: dict[str, Part], progress: Progress) -> tuple[SoftmaxClassifier, bool]:
-    chosen = {
-        "alpha": options.alpha,
-        "batch_size": options.batch_size,
-        "max_epochs": options.epochs,
-        "learning_rate": options.learning_rate,
-        "class_weight": options.class_weight,
-        "label_smoothing": options.label_smoothing,
-        "n_threads": options.threads,
-        "random_state": options.seed,
-        "callbacks": [progress],
-        # Without a given patience the step falls to its end, and the best epoch on the way is kept: while the
-        # step is large the validation loss rises and falls by chance, and stopping then loses the best part.
-        "early_stopping": options.patience is not None,
-        "n_iter_no_change": options.patience,
-    }
-    given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
-    estimator = SoftmaxClassifier(options.hidden, **given)
-    training, validation = parts["training"], parts.get("validation")
+def check_options(options: Options) -> None:
+    """Refuse, before any work, what the classifier could not use; its parameters have the options' names."""
+    try:
+        check_parameters(SoftmaxClassifier(**options.parameters()))
+    except (ValueError, TypeError) as error:
+        name, _, rest = str(error).partition(" ")
+        raise ValueError(f"--{name.replace('_', '-')} {rest}") from error
+
+
+def _fit(options: Options, rows: Rows, progress: Progress, checkpoint: Path) -> tuple[SoftmaxClassifier, bool]:
+    parameters = options.parameters(rows.classes) | {"callbacks": [progress], "checkpoint": checkpoint}
+    estimator = SoftmaxClassifier(**parameters)
+    training, validation = rows.parts["training"], rows.parts.get("validation")
     held_out = None if validation is None else (validation.x, validation.truth)
+    # The classes are numbered: one may be no training row's, or no row's most probable one.
+    classes = range(len(rows.classes))
     try:
         with progress:
-            # The classes are numbered: a class of probabilities may be no row's most probable one.
-            classes = None if training.probs is None else range(training.probs.shape[1])
-            estimator.fit(training.x, training.truth, training.dataset.weights, classes=classes, validation=held_out)
+            if rows.shuffled is not None:
+                estimator.fit_stream(rows.shuffled.batches, classes=classes, validation=held_out)
+            else:
+                weights = training.dataset.weights
+                estimator.fit(training.x, training.truth, weights, classes=classes, validation=held_out)
     except KeyboardInterrupt:
-        if not hasattr(estimator, "classes_"):
+        if not hasattr(estimator, "coefs_"):
             raise  # stopped before there was a model
         return estimator, True
     return estimator, False
@@ -121,10 +139,11 @@ def _compare(ours: comparison.Contender, rows: Rows) -> None:
 
 
 def _say_start(options: Options, rows: Rows) -> None:
-    parts = rows.parts
-    held_out = "".join(f", {count(len(part))} for {name}" for name, part in parts.items() if name != "training")
+    counts = rows.counts
+    held_out = "".join(f", {count(n)} for {name}" for name, n in counts.items() if name != "training")
+    streamed = ", streamed" if rows.shuffled is not None else ""
     print(
-        f"{options.data}: {count(len(parts['training']))} rows for training{held_out}; "
+        f"{options.data}{streamed}: {count(counts['training'])} rows for training{held_out}; "
         f"{count(len(rows.encoder.feature_names))} features, {count(len(rows.classes))} classes",
         flush=True,
     )
@@ -135,7 +154,7 @@ def _facts(options: Options, rows: Rows, estimator: SoftmaxClassifier, seconds: 
     kept = [("epoch kept", str(estimator.best_iter_))] if estimator.best_iter_ != estimator.n_iter_ else []
     facts = [
         ("data", options.data),
-        *((f"rows for {name}", count(len(part))) for name, part in rows.parts.items()),
+        *((f"rows for {name}", count(n)) for name, n in rows.counts.items()),
         ("classes", count(len(estimator.classes_))),
         ("layers", " → ".join(map(str, layers))),
         ("epochs", str(estimator.n_iter_)),
@@ -182,10 +201,7 @@ def _say_end(
     scored: str,
     facts: list[tuple[str, str]],
     report: Path | None,
-    interrupted: bool,
 ) -> None:
-    if interrupted:
-        print("stopped: the best model so far is kept")
     shown = dict(facts)
     names = ("layers", "epochs", "epoch kept", "step size", "seconds")
     rows = [(name, shown[name]) for name in names if name in shown]

@@ -16,6 +16,7 @@ from crossent.data.bad_rows import BadRows
 from crossent.data.builtin import NAMES
 from crossent.data.encoder import Encoder, fit_encoder
 from crossent.data.labels import drop_missing_labels, find_classes, true_labels, true_probs
+from crossent.data.shuffled_rows import ShuffledRows
 from crossent.data.tables import SVMLIGHT, table_suffix
 from crossent.errors import DataError, invalid_value
 
@@ -43,18 +44,31 @@ class Part:
 
 @dataclass(frozen=True)
 class Rows:
-    """All rows of a run; ``parts`` are "training" and, where they are held out, "validation" and "test"."""
+    """All rows of a run.
+
+    Attributes
+    ----------
+    parts : dict of str to Part
+        "training" and, where they are held out, "validation" and "test". Of streamed rows a sample of each.
+    frequencies : float64 array of shape (C,)
+        The share of each class in training.
+    shuffled : ShuffledRows, optional
+        All training rows, where they are streamed.
+    """
 
     parts: dict[str, Part]
     encoder: Encoder
     classes: list[str]
     label: str
+    frequencies: NDArray[np.float64]
     notes: list[str]
+    shuffled: ShuffledRows | None = None
 
     @property
-    def frequencies(self) -> NDArray[np.float64]:
-        """The share of each class in training."""
-        return _frequencies(self.parts["training"], len(self.classes))
+    def counts(self) -> dict[str, int]:
+        """How many rows each part has."""
+        counts = {name: len(part) for name, part in self.parts.items()}
+        return counts if self.shuffled is None else counts | {"training": self.shuffled.n_rows}
 
     @property
     def scored(self) -> str:
@@ -62,7 +76,7 @@ class Rows:
         return next((name for name in ("test", "validation") if name in self.parts), "training")
 
 
-def read_rows(options: Options) -> Rows:
+def read_whole(options: Options) -> Rows:
     """Read the file or files, hold out, and encode by what the training rows hold."""
     notes: list[str] = []
     datasets, classes = _read(options, notes)
@@ -71,8 +85,10 @@ def read_rows(options: Options) -> Rows:
     label = label_name(options)
     if isinstance(options.test, str):
         datasets["test"] = _read_test(options, options.test, encoder.text_columns, notes)
-    parts = {name: _encode(dataset, encoder, classes, label, notes) for name, dataset in datasets.items()}
-    return Rows(parts, encoder, classes, label, notes)
+    parts = {name: encode(dataset, encoder, classes, label, notes) for name, dataset in datasets.items()}
+    training = parts["training"]
+    frequencies = class_mass(training.truth, training.dataset.weights, len(classes))
+    return Rows(parts, encoder, classes, label, frequencies / frequencies.sum(), notes)
 
 
 def label_name(options: Options) -> str:
@@ -109,8 +125,8 @@ def _read(options: Options, notes: list[str]) -> tuple[dict[str, Dataset], list[
         "data_dir": options.data_dir,
     }
     bad_rows = BadRows(options.data) if options.skip_bad_rows else None
-    rest = _labelled(read_dataset(options.data, bad_rows=bad_rows, **reading), options, notes)
-    _note_bad_rows(bad_rows, notes)
+    rest = labelled(read_dataset(options.data, bad_rows=bad_rows, **reading), options, notes)
+    note_bad_rows(bad_rows, notes)
     classes = find_classes(rest, label)
     datasets: dict[str, Dataset] = {}
     rng = np.random.default_rng(options.seed)
@@ -137,17 +153,17 @@ def _read_test(options: Options, path: str, text_columns: Collection[str], notes
         data_dir=options.data_dir,
         bad_rows=bad_rows,
     )
-    _note_bad_rows(bad_rows, notes)
-    return _labelled(dataset, options, notes)
+    note_bad_rows(bad_rows, notes)
+    return labelled(dataset, options, notes)
 
 
-def _note_bad_rows(bad_rows: BadRows | None, notes: list[str]) -> None:
+def note_bad_rows(bad_rows: BadRows | None, notes: list[str]) -> None:
     note = None if bad_rows is None else bad_rows.note()
     if note is not None:
         notes.append(note)
 
 
-def _labelled(dataset: Dataset, options: Options, notes: list[str]) -> Dataset:
+def labelled(dataset: Dataset, options: Options, notes: list[str]) -> Dataset:
     if not options.drop_missing_label:
         return dataset
     kept, n = drop_missing_labels(dataset)
@@ -165,17 +181,17 @@ def _hold_out(
     return dataset.take(kept), dataset.take(held_out)
 
 
-def _encode(dataset: Dataset, encoder: Encoder, classes: list[str], label: str, notes: list[str]) -> Part:
+def encode(dataset: Dataset, encoder: Encoder, classes: list[str], label: str, notes: list[str]) -> Part:
     encoded = encoder.transform(dataset)
     for column, n in encoded.unknown.items():
         notes.append(f"column {column!r}: {n} held-out rows have categories that no training row has")
     return Part(dataset, encoded.x, true_labels(dataset, classes, label), true_probs(dataset, classes))
 
 
-def _frequencies(part: Part, n_classes: int) -> NDArray[np.float64]:
-    mass: NDArray[np.float64]
-    if part.probs is None:
-        mass = np.asarray(np.bincount(part.y, part.dataset.weights, n_classes), np.float64)
-    else:
-        mass = np.asarray(part.probs.sum(axis=0)) if part.dataset.weights is None else part.dataset.weights @ part.probs
-    return np.asarray(mass / mass.sum(), np.float64)
+def class_mass(
+    truth: NDArray[np.int64] | NDArray[np.float64], weights: NDArray[np.float64] | None, n_classes: int
+) -> NDArray[np.float64]:
+    """Return the summed weight of each class."""
+    if truth.ndim == 1:
+        return np.bincount(truth.astype(np.int64, copy=False), weights, n_classes).astype(np.float64)
+    return np.asarray(truth.sum(axis=0) if weights is None else weights @ truth, np.float64)

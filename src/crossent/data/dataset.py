@@ -53,22 +53,17 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __add__(self, other: Dataset) -> Dataset:
-        """Return the rows of two batches of a table as one dataset."""
-        assert isinstance(self.features, pl.DataFrame)
-        assert isinstance(other.features, pl.DataFrame)
-        return replace(
-            self,
-            features=pl.concat([self.features, other.features]),
-            rows=np.concatenate([self.rows, other.rows]),
-            labels=None if self.labels is None or other.labels is None else pl.concat([self.labels, other.labels]),
-            label_probs=None
-            if self.label_probs is None or other.label_probs is None
-            else pl.concat([self.label_probs, other.label_probs]),
-            weights=None
-            if self.weights is None or other.weights is None
-            else np.concatenate([self.weights, other.weights]),
-        )
+    @classmethod
+    def concatenated(cls, batches: Sequence[Dataset]) -> Dataset:
+        """Return the rows of batches of one table as one dataset."""
+
+        def joined(name: str) -> Any:
+            values = [getattr(batch, name) for batch in batches]
+            if values[0] is None:
+                return None
+            return np.concatenate(values) if isinstance(values[0], np.ndarray) else pl.concat(values)
+
+        return cls(batches[0].name, *map(joined, ("features", "rows", "labels", "label_probs", "weights")))
 
     def take(self, index: NDArray[np.int64]) -> Dataset:
         """Return the dataset of some rows, in the order given."""

@@ -43,7 +43,7 @@ class LabelFit:
             self._first_missing = int(dataset.rows[int(labels.is_null().arg_true()[0])])
 
     def classes(self, column: str) -> list[str]:
-        """Return the classes in order (an Enum's own, numbers by value, else by name), or raise for labels that are none.
+        """Return the classes in order: an Enum's own, numbers by value, else by name.
 
         Raises
         ------

@@ -78,14 +78,14 @@ class TrainedModel:
         return [name for name in self.encoder.extra_columns(dataset) if name not in seen]
 
     def logits_of(self, x: NDArray[np.float32] | sp.csr_matrix) -> NDArray[np.float64]:
-        """Return the logits of encoded rows, one column per class.
+        """Return the logits of encoded rows, one column per class, over the temperature that calibrated them.
 
         scikit-learn gives two classes one score, the difference of their logits; here each class has its own.
         """
         scores = np.asarray(self.estimator.decision_function(x), np.float64)
         if scores.ndim == 1:
             scores = np.stack([np.zeros_like(scores), scores], axis=1)
-        return scores
+        return scores / self.estimator.temperature_
 
     def logits(self, data: str | Path, *, data_dir: str | Path | None = None) -> NDArray[np.float64]:
         """Return the logits of every row of a file (or the test part of a built-in set), shape (n, C)."""
