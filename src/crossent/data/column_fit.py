@@ -58,26 +58,21 @@ class CategoryFit:
         self.is_text = column.dtype == pl.String
         self._may_be_other = self.is_text and not categorical
         self.values = Values()
-        self._n_numbers = self._n_dates = 0
         self._no_number: tuple[Any, int] | None = None
 
     def add(self, column: pl.Series, dataset: Dataset) -> None:
         text = as_text(column, dataset)
-        self.values.add(text)
+        values = self.values.add(text)
         if self.values.counts.height > MOST_VALUES:
             problem = f"has more than {MOST_VALUES} different values: {_leave_out(self.name)}, or take it for --text"
             raise DataError(problem, path=self.path, column=self.name)
-        if not self._may_be_other:
-            return
-        self._n_dates += int(text.str.contains(_DATE).sum())
-        parsed = text.cast(pl.Float64, strict=False).is_not_null()
-        self._n_numbers += int(parsed.sum())
-        if self._no_number is None and (other := (~parsed & text.is_not_null()).arg_true()).len():
-            self._no_number = text[int(other[0])], int(dataset.rows[int(other[0])])
+        if self._may_be_other and self._no_number is None and values.cast(pl.Float64, strict=False).null_count():
+            at = int((text.cast(pl.Float64, strict=False).is_null() & text.is_not_null()).arg_true()[0])
+            self._no_number = text[at], int(dataset.rows[at])
 
     def decide(self) -> Decision:
         values, present = self.values, self.values.count
-        if self._may_be_other and present and self._n_dates >= MOSTLY * present:
+        if self._may_be_other and present and self._n(pl.col("value").str.contains(_DATE)) >= MOSTLY * present:
             raise _dates(self.name, self.path)
         self._refuse_text_among_numbers()
         n_levels, missing = values.counts.height, values.missing > 0
@@ -97,13 +92,20 @@ class CategoryFit:
             note = f'column {self.name!r} has {n_levels} categories: the rarest {rare} share the level "(other)"'
         return Category(self.name, kept, n_levels > self.max_levels, missing, self.is_text), note
 
+    def _n(self, condition: pl.Expr) -> int:
+        """Return how many of the values meet a condition."""
+        return int(self.values.counts.filter(condition)["count"].sum())
+
     def _refuse_text_among_numbers(self) -> None:
         present = self.values.count
-        if self._no_number is None or self._n_numbers < MOSTLY * present:
+        if self._no_number is None:
+            return
+        n_numbers = self._n(pl.col("value").cast(pl.Float64, strict=False).is_not_null())
+        if n_numbers < MOSTLY * present:
             return
         value, row = self._no_number
         problem = (
-            f"{value!r} is not a number, as {self._n_numbers} of the column's {present} values are: "
+            f"{value!r} is not a number, as {n_numbers} of the column's {present} values are: "
             f"mend it, declare it missing (--missing {_quoted(value)}) or the column "
             f"categorical (--categorical {_quoted(self.name)})"
         )

@@ -17,7 +17,8 @@ import polars as pl
 from crossent.errors import DataError
 
 MISSING_MARKS = ("", "?", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null")
-PIECE_BYTES = 2**24
+PIECE_BYTES = 2**22
+_FIRST_ROWS = 1000
 _BLANK_LINES = re.compile(rb"(\n)(?:\r?\n)+")
 _DELIMITERS = ",;\t|"
 # A quoted value that spans so many pieces is a mark of another kind, such as 5" for inches.
@@ -55,28 +56,43 @@ class CsvText:
         return cls(path, delimiter, tuple(names), frozenset({*MISSING_MARKS, *missing}), kept)
 
     def parse(self, source: Path | bytes, types: Mapping[str, Any] | None = None) -> pl.DataFrame:
-        """Return the frame of a text with its header; ``types``, where given, are the columns'.
+        """Return the frame of a text with its header; ``types``, where given, are those of all columns.
 
         Raises
         ------
         polars.exceptions.PolarsError
         """
-        frame = self._parse(source, types)
+        frame = self._frame(source, types)
         # polars takes a blank line for a row of missing values.
         if frame.height and frame.select(pl.all_horizontal(pl.all().is_null()).any()).item():
             with _open_bytes(source) as file:
-                frame = self._parse(_BLANK_LINES.sub(rb"\1", file.read()), types)
+                frame = self._frame(_BLANK_LINES.sub(rb"\1", file.read()), types)
         return frame
 
-    def _parse(self, source: Path | bytes, types: Mapping[str, Any] | None) -> pl.DataFrame:
-        known = dict.fromkeys(self.text_columns, pl.String) if types is None else dict(types)
+    def _frame(self, source: Path | bytes, types: Mapping[str, Any] | None) -> pl.DataFrame:
+        if types is not None:
+            return self._read(source, types, infer=0)
+        known = dict.fromkeys(self.text_columns, pl.String)
+        try:
+            # To infer the types from all rows takes several times as long as to read them.
+            first = self._read(source, known, infer=None, n_rows=_FIRST_ROWS)
+            if first.height and all(column.null_count() < first.height for column in first.iter_columns()):
+                return self._read(source, first.schema, infer=0)
+        except pl.exceptions.PolarsError:
+            pass  # a later row is of another type, or is none
+        return self._read(source, known, infer=None)
+
+    def _read(
+        self, source: Path | bytes, types: Mapping[str, Any], *, infer: int | None, n_rows: int | None = None
+    ) -> pl.DataFrame:
         return pl.read_csv(
             source,
             separator=self.delimiter,
             new_columns=list(self.names),  # polars leaves doubled quotes in a name as they are
             null_values=sorted(self.missing),
-            infer_schema_length=None,
-            schema_overrides=known,
+            infer_schema_length=infer,
+            schema_overrides=types,
+            n_rows=n_rows,
         )
 
     def hides_numbers(self, column: pl.Series) -> bool:

@@ -90,10 +90,11 @@ class Values:
     missing: int = 0
     counts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={"value": pl.String, "count": pl.UInt32}))
 
-    def add(self, text: pl.Series) -> None:
-        """Take in text, null where missing."""
+    def add(self, text: pl.Series) -> pl.Series:
+        """Take in text, null where missing; return its different values."""
         self.missing += text.null_count()
         self.count += len(text) - text.null_count()
         new = text.cast(pl.String).alias("value").drop_nulls().value_counts()
         both = pl.concat([self.counts, new], how="vertical_relaxed")
         self.counts = both.group_by("value").agg(pl.col("count").sum()) if self.counts.height else new
+        return new["value"]
