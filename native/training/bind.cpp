@@ -180,7 +180,7 @@ double gradient(Network<T>& network, const HeldRows<T>& data, Vector<std::int64_
   Workers workers(network.n_threads());
   const bool sparse = data.rows.is_sparse();
   if (sparse) network.sparse_layer().fix(data.rows.center, theta.data());
-  network.load(data.rows, order.data(), n);
+  network.load(theta.data(), data.rows, order.data(), n, n);
   const double loss = network.backpropagate(theta.data(), scale, workers);
   if (sparse) network.sparse_gradient(workers, grad_out.data());
   const std::vector<Block>& blocks = network.blocks();
@@ -200,7 +200,7 @@ std::pair<double, std::int64_t> evaluate(Network<T>& network, const HeldRows<T>&
   double loss = 0;
   std::int64_t correct = 0;
   for (std::int64_t begin = 0; begin < n; begin += network.max_rows()) {
-    network.load(data.rows, order.data() + begin, std::min(network.max_rows(), n - begin));
+    network.load(theta.data(), data.rows, order.data() + begin, std::min(network.max_rows(), n - begin), n - begin);
     loss += network.loss(theta.data(), workers, correct);
   }
   return {loss, correct};

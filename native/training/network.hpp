@@ -14,6 +14,7 @@
 #include "dispatch.hpp"
 #include "training/blas.hpp"
 #include "training/dropout.hpp"
+#include "training/few_class_layer.hpp"
 #include "training/rows.hpp"
 #include "training/sparse_layer.hpp"
 #include "training/workers.hpp"
@@ -70,10 +71,14 @@ class Network {
     return *sparse_layer_;
   }
 
-  // The n rows named by order become the batch.
-  void load(const Rows<T>& rows, const std::int64_t* order, std::int64_t n) {
+  // The n rows named by order become the batch, theta the parameters that the next calls take.
+  // `known` entries of order, n at least, tell which rows come later.
+  void load(const T* theta, const Rows<T>& rows, const std::int64_t* order, std::int64_t n, std::int64_t known) {
     rows_ = &rows, order_ = order, n_ = n;
-    if (rows.is_sparse()) {
+    few_classes_ = layers() == 1 && FewClassLayer<T>::fits(rows);
+    if (few_classes_) {
+      few_class_layer_.load(rows, order, known, theta);
+    } else if (rows.is_sparse()) {
       sparse_layer().load(rows.sparse, order, n);
     } else {
       activation_[0].resize(max_rows_ * inputs(0));
@@ -111,6 +116,8 @@ class Network {
     const T* bar = out_bar(block.layer);
     if (!block.is_weight) {
       sum_columns(bar, units, block.begin, block.end, grad + block.offset);
+    } else if (few_classes_) {
+      few_class_layer_.gradient(n_, block.begin, block.end, bar, grad + block.offset);
     } else if (block.layer > 0 || !rows_->is_sparse()) {
       const T* input = activation_[block.layer].data() + block.begin;
       weight_gradient(gemm_, n_, block.end - block.begin, units, input, inputs(block.layer), bar, grad + block.offset);
@@ -136,7 +143,7 @@ class Network {
   std::int64_t batch_rows() const { return n_; }
 
  private:
-  static constexpr std::int64_t kBlockWeights = 32768, kBlockBiases = 512;
+  static constexpr std::int64_t kBlockWeights = 131072, kFewestInputs = 64, kBlockBiases = 512;
   static constexpr std::int64_t kShortShard = 64, kLongShard = 512, kShards = 8;
 
   static std::int64_t argmax(const T* values, std::int64_t n) { return std::max_element(values, values + n) - values; }
@@ -151,7 +158,9 @@ class Network {
       }
     };
     for (std::int64_t layer = 0; layer < layers(); ++layer) {
-      const std::int64_t rows = std::max<std::int64_t>(16, (kBlockWeights / outputs(layer) + 15) / 16 * 16);
+      // A quarter of the inputs, but neither a product too small for a BLAS nor weights that leave the cache.
+      const std::int64_t most = std::max(kFewestInputs, kBlockWeights / outputs(layer));
+      const std::int64_t rows = (std::clamp(inputs(layer) / 4, kFewestInputs, most) + 15) / 16 * 16;
       add(layer, true, inputs(layer), rows, outputs(layer));
       add(layer, false, outputs(layer), kBlockBiases, 1);
     }
@@ -176,13 +185,22 @@ class Network {
     const Rows<T>& rows = *rows_;
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t row = order_[i];
-      if (!rows.is_sparse()) rows.copy_features(row, &activation_[0][i * rows.features]);
+      if (!few_classes_ && !rows.is_sparse()) copy_features(row, &activation_[0][i * rows.features]);
       if (rows.label) {
         label_[i] = rows.label[row];
       } else {
         rows.copy_probs(row, &probs_[i * rows.classes]);
       }
       if (rows.weight) weight_[i] = rows.weight[row];
+    }
+  }
+
+  void copy_features(std::int64_t row, T* to) const {
+    const Rows<T>& rows = *rows_;
+    if (rows.x && rows.column_step == 1) {
+      training_kernels<T>().copy_row(rows.x + row * rows.row_step, rows.center, rows.features, to);
+    } else {
+      rows.copy_features(row, to);
     }
   }
 
@@ -193,7 +211,9 @@ class Network {
       const T* weight = theta;
       const T* bias = theta + weights(layer);
       T* out = activation_[layer + 1].data();
-      if (layer == 0 && rows_->is_sparse()) {
+      if (few_classes_) {
+        few_class_layer_.forward(bias, begin, end, out);
+      } else if (layer == 0 && rows_->is_sparse()) {
         sparse_layer().forward(weight, bias, begin, end, out);
       } else {
         for (std::int64_t i = begin; i < end; ++i) std::copy_n(bias, units, out + i * units);
@@ -201,8 +221,7 @@ class Network {
         add_product(gemm_, end - begin, inputs(layer), units, input, weight, out + begin * units);
       }
       if (layer + 1 < layers()) {
-        // Written so that NaN stays NaN: a diverged network must not look like a dead one.
-        for (std::int64_t i = begin * units; i < end * units; ++i) out[i] = out[i] < 0 ? T(0) : out[i];
+        training_kernels<T>().relu(out + begin * units, (end - begin) * units);
         if (dropout_ > 0) drop_out(out, begin * units, end * units, dropout_, dropout_seed_ * layers() + layer);
       }
       theta = bias + units;
@@ -253,9 +272,8 @@ class Network {
       const T* input = activation_[layer].data();
       T* input_bar = activation_bar_[layer].data();
       input_gradient(gemm_, end - begin, width, units, out_bar(layer) + begin * units, theta, input_bar + begin * width);
-      for (std::int64_t i = begin * width; i < end * width; ++i) {
-        input_bar[i] = input[i] > 0 ? input_bar[i] * kept_scale : T(0);
-      }
+      training_kernels<T>().relu_gradient(input + begin * width, (end - begin) * width, kept_scale,
+                                          input_bar + begin * width);
     }
   }
 
@@ -276,6 +294,9 @@ class Network {
   double dropout_ = 0;
   std::uint64_t dropout_seed_ = 0;
   std::unique_ptr<SparseLayer<T>> sparse_layer_;
+
+  FewClassLayer<T> few_class_layer_;
+  bool few_classes_ = false;  // whether that is the layer of the batch
 
   // The batch.
   const Rows<T>* rows_ = nullptr;

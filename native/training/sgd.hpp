@@ -92,12 +92,13 @@ class Descending {
     if (lazy_) network.sparse_layer().start_descent(rows.center, parameters.theta, parameters.state);
   }
 
-  // Takes the step of a batch unless its loss is over the limit.
-  bool step(std::int64_t batch, const std::int64_t* order, std::int64_t n, double rate, double& loss) {
+  // Takes the step of a batch unless its loss is over the limit. Order has `known` entries, the batch's n first.
+  bool step(std::int64_t batch, const std::int64_t* order, std::int64_t n, std::int64_t known, double rate,
+            double& loss) {
     const T* at = look_ahead();
     const double scale = 1.0 / (descent_.mass_per_row * static_cast<double>(n));
     const std::int64_t steps = descent_.steps_before + batch + 1;
-    load(at, order, n);
+    load(at, order, n, known);
     network_.set_dropout(descent_.dropout, descent_.seed + static_cast<std::uint64_t>(steps));
     loss = network_.backpropagate(at, scale, workers_);
     network_.set_dropout(0, 0);
@@ -128,9 +129,9 @@ class Descending {
     return y_.empty() ? parameters_.theta : y_.data();
   }
 
-  void load(const T* at, const std::int64_t* order, std::int64_t n) {
+  void load(const T* at, const std::int64_t* order, std::int64_t n, std::int64_t known) {
     if (rows_.is_sparse() && !lazy_) network_.sparse_layer().fix(rows_.center, at);
-    network_.load(rows_, order, n);
+    network_.load(at, rows_, order, n, known);
     if (!lazy_) return;
     SparseLayer<T>& layer = network_.sparse_layer();
     workers_.run(layer.blocks(), [&](std::int64_t k) { layer.catch_up(k, parameters_.theta, parameters_.state); });
@@ -177,7 +178,7 @@ Progress descend(Network<T>& network, const Descent& descent, const Rows<T>& row
   for (; progress.batches < batches; ++progress.batches) {
     const std::int64_t k = progress.batches;
     double loss = 0;
-    if (!run.step(k, order + bounds[k], bounds[k + 1] - bounds[k], learning_rate[k], loss)) break;
+    if (!run.step(k, order + bounds[k], bounds[k + 1] - bounds[k], bounds[batches] - bounds[k], learning_rate[k], loss)) break;
     progress.loss += loss;
   }
   run.end();

@@ -167,8 +167,25 @@ def test_bad_class_weight_is_refused(class_weight, message):
         ("dtype", "float16", ValueError),
         ("dtype", "no dtype", ValueError),
         ("callbacks", ["print"], TypeError),
+        ("l1_ratio", 1.5, ValueError),
+        ("l1_ratio", "half", TypeError),
+        ("optimizer", "lbfgs", ValueError),
+        ("optimizer", 1, ValueError),
+        ("schedule", "step", ValueError),
+        ("tol", -1e-3, ValueError),
+        ("tol", "small", TypeError),
+        ("dropout", 1.0, ValueError),
+        ("dropout", 0.5, ValueError),
+        ("average", 0.0, ValueError),
+        ("average", 1.5, ValueError),
+        ("checkpoint", 3, TypeError),
     ],
 )
 def test_bad_parameter_is_refused_by_name(parameter, value, error):
     with pytest.raises(error, match=parameter):
         SoftmaxClassifier(**{parameter: value}).fit(X, Y)
+
+
+def test_average_of_an_averaging_optimizer_is_refused():
+    with pytest.raises(ValueError, match="average = True: expected False for optimizer='schedule-free'"):
+        SoftmaxClassifier(optimizer="schedule-free", average=True).fit(X, Y)

@@ -1,4 +1,4 @@
-// What a step does to each parameter.
+// What is done entry by entry: to parameters by a step, to a layer's output, to a row.
 #pragma once
 
 #include "../../kernels/floats.hpp"
@@ -25,6 +25,29 @@ void carry(A* velocity, A* theta, i64 n, const double* matrix) {
     velocity[i] = vv * v + vt * t;
     theta[i] = tv * v + tt * t;
   }
+}
+
+// Written so that NaN stays NaN: a diverged network must not look like a dead one.
+template <class A>
+void relu(A* values, i64 n) {
+#pragma omp simd
+  for (i64 i = 0; i < n; i++) values[i] = values[i] < 0 ? A(0) : values[i];
+}
+
+template <class A>
+void relu_gradient(const A* output, i64 n, A scale, A* bar) {
+#pragma omp simd
+  for (i64 i = 0; i < n; i++) bar[i] = output[i] > 0 ? bar[i] * scale : A(0);
+}
+
+template <class A>
+void copy_row(const A* from, const A* center, i64 n, A* to) {
+  if (center == nullptr) {
+    __builtin_memcpy(to, from, std::size_t(n) * sizeof(A));
+    return;
+  }
+#pragma omp simd
+  for (i64 i = 0; i < n; i++) to[i] = from[i] - center[i];
 }
 
 }  // namespace

@@ -29,9 +29,9 @@ class CentredRows:
             self._x = self._x - self._center
             self._center = np.zeros(x.shape[1])
 
-    def times(self, vector: Floats) -> Floats:
-        """Return the product with a vector or matrix over the features, (n,) or (n, k)."""
-        return np.asarray(self._x @ vector - self._center @ vector)
+    def times(self, vectors: npt.NDArray[Any]) -> Floats:
+        """Return the product with one or more vectors over the features, (n,) or (n, k) from (d,) or (d, k)."""
+        return np.asarray(self._x @ vectors - self._center @ vectors)
 
     def transposed_times(self, vector: Floats) -> Floats:
         """Return the transpose's product with a vector over the rows, (d,)."""
@@ -40,7 +40,7 @@ class CentredRows:
     def square_lengths(self) -> Floats:
         """Return each row's squared length, (n,)."""
         own = self._x.multiply(self._x).sum(axis=1) if self._sparse else np.einsum("ij,ij->i", self._x, self._x)
-        return np.asarray(own).ravel() - 2 * self._x @ self._center + self._center @ self._center
+        return np.asarray(np.asarray(own).ravel() - 2 * (self._x @ self._center) + self._center @ self._center)
 
     def mean_squares(self, mass: Floats) -> Floats:
         """Return each feature's mean square, the rows having shares ``mass`` that sum to 1, (d,)."""

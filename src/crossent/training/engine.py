@@ -212,7 +212,7 @@ class Run:
         steps, averaged = self.optimizer.steps, self.optimizer.averaged
         for attempt in range(1, MAX_RETRIES + 1):
             try:
-                loss = self._block(problem, order, first_batch)
+                loss = self._block(problem, order, first_batch, again=attempt > 1)
                 self.good = start
                 return loss
             except _Diverged:
@@ -229,7 +229,7 @@ class Run:
                 self.result.n_halvings += attempt
         raise _Stop("divergence")
 
-    def _block(self, problem: Problem, order: Indices, first_batch: int) -> float:
+    def _block(self, problem: Problem, order: Indices, first_batch: int, *, again: bool) -> float:
         loss, first_step = 0.0, (self.epoch - 1) * self.blocks.n_batches + first_batch
         for begin in range(0, problem.n_batches, self.chunk):
             end = min(begin + self.chunk, problem.n_batches)
@@ -249,8 +249,8 @@ class Run:
             raise _Diverged
         # A step that was too long just now may still be: long enough to lose units, not so long that the loss shows it.
         if self._is_early() and self.result.n_halvings:
-            jumped = self.result.loss_curve and loss / len(order) > JUMP * self.result.loss_curve[-1]
-            if jumped or problem.idle_share(self.theta, order[:PROBE_ROWS]) > MANY_IDLE:
+            before = self.result.loss_curve[-1] if self.result.loss_curve and not again else np.inf
+            if loss / len(order) > JUMP * before or problem.idle_share(self.theta, order[:PROBE_ROWS]) > MANY_IDLE:
                 raise _Diverged
         return loss
 
