@@ -75,7 +75,7 @@ class CsvText:
         known = dict.fromkeys(self.text_columns, pl.String)
         try:
             # To infer the types from all rows takes several times as long as to read them.
-            first = self._read(source, known, infer=None, n_rows=_FIRST_ROWS)
+            first = self._read(source, known, infer=_FIRST_ROWS, n_rows=_FIRST_ROWS)
             if first.height and all(column.null_count() < first.height for column in first.iter_columns()):
                 return self._read(source, first.schema, infer=0)
         except pl.exceptions.PolarsError:
