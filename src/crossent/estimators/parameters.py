@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from crossent.errors import invalid_choice, invalid_type, invalid_value
+from crossent.estimators.exact import check_exact
 
 
 def check_parameters(model: Any) -> None:
@@ -23,6 +24,7 @@ def check_parameters(model: Any) -> None:
         _check_int(f"hidden_layer_sizes[{at}]", size, least=1)
     _check_real("alpha", model.alpha, 0, np.inf)
     _check_real("l1_ratio", model.l1_ratio, 0, 1, closed_high=True)
+    _check_choice("solver", model.solver, ("sgd", "exact"))
     _check_choice("optimizer", model.optimizer, ("sgd", "adam", "schedule-free"))
     _check_choice("schedule", model.schedule, ("linear", "constant", "cosine"))
     if model.learning_rate != "auto":
@@ -46,6 +48,8 @@ def check_parameters(model: Any) -> None:
     for at, callback in enumerate(model.callbacks or ()):
         if not callable(callback):
             raise invalid_type(f"callbacks[{at}]", callback, "a callable that takes a TrainingEvent")
+    if model.solver == "exact":
+        check_exact(model)
 
 
 def as_generator(random_state: Any) -> np.random.Generator:

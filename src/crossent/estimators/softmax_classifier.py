@@ -15,7 +15,9 @@ from sklearn.utils.validation import validate_data
 from crossent.errors import invalid_type, invalid_value
 from crossent.estimators.calibration import fit_temperature
 from crossent.estimators.checkpoints import CheckpointDirectory, digest
+from crossent.estimators.exact import ExactMixin
 from crossent.estimators.features import as_rows, check_finite, engine_dtype
+from crossent.estimators.interop import layers_of, record_of
 from crossent.estimators.parameters import as_generator, check_parameters
 from crossent.estimators.scikit_learn_callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
 from crossent.estimators.streaming import StreamingMixin
@@ -33,7 +35,7 @@ LEAST_STEPS = 2000
 DEFAULT_AVERAGE = 0.5
 
 
-class SoftmaxClassifier(CallbackSupportMixin, StreamingMixin, BaseEstimator):  # type: ignore[misc]
+class SoftmaxClassifier(CallbackSupportMixin, ExactMixin, StreamingMixin, BaseEstimator):  # type: ignore[misc]
     r"""Softmax (multinomial logistic) classifier, linear or with ReLU layers, trained by minibatch SGD.
 
     Minimises, over the weights :math:`W` and biases of the network with logits :math:`z(x)`,
@@ -55,6 +57,11 @@ class SoftmaxClassifier(CallbackSupportMixin, StreamingMixin, BaseEstimator):  #
     l1_ratio : float, default=0.0
         In [0, 1]: the share of the penalty that is on the absolute values; those weights that it is too much for are
         exactly 0.
+    solver : {"sgd", "exact"}, default="sgd"
+        "exact" brings a linear model to the minimum of its objective, over all rows at once (L-BFGS on variables of
+        equal curvature), until no slope is over ``tol``, 1e-5 by default, or for ``max_epochs`` iterations, 1000 by
+        default. ``optimizer``, ``learning_rate``, ``schedule``, ``momentum``, ``nesterov`` and ``batch_size`` are of
+        "sgd" only.
     optimizer : {"sgd", "adam", "schedule-free"}, default="sgd"
         "sgd" has momentum. "adam" suits features of mixed scale. "schedule-free" (Defazio et al., 2024) averages its
         points and needs no end to be known: its ``schedule`` is constant.
@@ -146,6 +153,7 @@ class SoftmaxClassifier(CallbackSupportMixin, StreamingMixin, BaseEstimator):  #
     Warns
     -----
     ConvergenceWarning
+        With ``solver="exact"``, if a slope is over ``tol`` still, with its size.
         If the training diverged: the step was halved, and the training went on from the last good state. Or if
         ``objective_gap_`` is over 2 % of the log-loss of the class shares.
 
@@ -185,6 +193,7 @@ class SoftmaxClassifier(CallbackSupportMixin, StreamingMixin, BaseEstimator):  #
         *,
         alpha: float = 1e-4,
         l1_ratio: float = 0.0,
+        solver: Literal["sgd", "exact"] = "sgd",
         optimizer: Literal["sgd", "adam", "schedule-free"] = "sgd",
         learning_rate: Literal["auto"] | float = "auto",
         schedule: Literal["linear", "constant", "cosine"] = "linear",
@@ -213,6 +222,7 @@ class SoftmaxClassifier(CallbackSupportMixin, StreamingMixin, BaseEstimator):  #
         self.hidden_layer_sizes = hidden_layer_sizes
         self.alpha = alpha
         self.l1_ratio = l1_ratio
+        self.solver = solver
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.schedule = schedule
@@ -277,6 +287,9 @@ class SoftmaxClassifier(CallbackSupportMixin, StreamingMixin, BaseEstimator):  #
         store = None if self.checkpoint is None else self._open_checkpoint(examples, held_out, start, rng)
         if held_out is None and (self.early_stopping or self.calibrate):
             examples, held_out = hold_out(examples, float(self.validation_fraction), rng)
+        if self.solver == "exact":
+            self._solve(examples, held_out, start, (X, y, sample_weight))
+            return self
         problem = self._problem(examples, center=bool(self.center))
         self._train(problem, rng, held_out, store, self._theta(start, problem), (X, y, sample_weight))
         return self
@@ -313,7 +326,7 @@ class SoftmaxClassifier(CallbackSupportMixin, StreamingMixin, BaseEstimator):  #
             options,
             rng=rng,
             validation=held_out,
-            callbacks=[*(self.callbacks or ()), *([print_progress] if self.verbose else ()), tasks],
+            callbacks=[*self._listeners(), tasks],
             theta=theta,
             store=store,
             feature_names=getattr(self, "feature_names_in_", None),
@@ -322,6 +335,9 @@ class SoftmaxClassifier(CallbackSupportMixin, StreamingMixin, BaseEstimator):  #
         self.__dict__.pop("_stream", None)
         self._keep(result, held_out)
         tasks.finish()
+
+    def _listeners(self) -> list[Callable[[TrainingEvent], object]]:
+        return [*(self.callbacks or ()), *([print_progress] if self.verbose else ())]
 
     def _features(self, X: Any, *, reset: bool, argument: str = "X") -> Array:
         x = validate_data(self, X, reset=reset, dtype="numeric", ensure_all_finite=False)
@@ -441,6 +457,40 @@ class SoftmaxClassifier(CallbackSupportMixin, StreamingMixin, BaseEstimator):  #
             assert held_out is not None
             logits = np.concatenate([logits for _, logits in self._blocks(held_out.x)])
             self.temperature_ = fit_temperature(logits, held_out.labels, held_out.probs)
+
+    @classmethod
+    def from_sklearn(cls, model: Any) -> Self:
+        """Return a classifier with the predictions of a fitted scikit-learn one, its layers copied.
+
+        Parameters
+        ----------
+        model : LogisticRegression or MLPClassifier
+            Fitted; a network's hidden layers are ReLU. The parameters of the training are not taken over.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Another kind of model, or one that is no softmax network of ReLU layers.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> X, y = load_iris(return_X_y=True)
+        >>> peer = LogisticRegression(max_iter=1000).fit(X, y)
+        >>> np.allclose(SoftmaxClassifier.from_sklearn(peer).predict_proba(X), peer.predict_proba(X), atol=1e-12)
+        True
+        """
+        weights, biases = layers_of(model)
+        imported = cls(tuple(len(bias) for bias in biases[:-1]))
+        imported._restore(
+            weights,
+            biases,
+            classes=model.classes_,
+            feature_names=getattr(model, "feature_names_in_", None),
+            record=record_of(model),
+        )
+        return imported
 
     def _restore(
         self,
