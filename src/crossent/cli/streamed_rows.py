@@ -17,7 +17,6 @@ from crossent.data.encoder import Encoder, TableEncoder, TableFit
 from crossent.data.labels import LabelFit, true_labels, true_probs
 from crossent.data.shuffled_rows import ShuffledRows, uniform
 from crossent.data.streaming import TableStream
-from crossent.data.tables import table_suffix
 from crossent.errors import DataError, invalid_value
 from crossent.report.numbers import count
 
@@ -33,7 +32,7 @@ def is_streamed(options: Options) -> bool:
     if options.stream is not None:
         return options.stream
     path = Path(options.data)
-    if options.data in NAMES or not path.is_file() or table_suffix(path) in (".npz", ".svm", ".libsvm", ".svmlight"):
+    if options.data in NAMES or not path.is_file() or not TableStream.takes(path):
         return False
     available = available_memory()
     return available is not None and path.stat().st_size * _GROWTH.get(path.suffix.lower(), 1) > available / 2

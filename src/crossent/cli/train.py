@@ -86,6 +86,14 @@ def command(
         bool, _option(_MODEL, "Train on rows minus their mean, or on rows as they are.", "--center/--no-center")
     ] = True,
     dtype: Annotated[str | None, _option(_MODEL, "Arithmetic: float32 (default) or float64.")] = None,
+    solver: Annotated[
+        str | None,
+        _option(
+            _DESCENT,
+            "sgd (default), or exact: a linear model at the minimum of its objective, by L-BFGS on rows in memory.",
+            metavar="NAME",
+        ),
+    ] = None,
     optimizer: Annotated[str | None, _option(_DESCENT, "sgd (default), adam or schedule-free.", metavar="NAME")] = None,
     learning_rate: Annotated[str, _option(_DESCENT, "Step size.", metavar="auto|RATE")] = "auto",
     schedule: Annotated[
@@ -185,6 +193,7 @@ def command(
         label_smoothing=label_smoothing,
         center=center,
         dtype=dtype,
+        solver=solver,
         optimizer=optimizer,
         learning_rate=values.rate(learning_rate),
         schedule=schedule,

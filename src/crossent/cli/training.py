@@ -20,6 +20,7 @@ from crossent.estimators.softmax_classifier import SoftmaxClassifier
 from crossent.report import Evaluation, History, Report, write_report
 from crossent.report.numbers import count
 
+_OTHER_NAMES = {"hidden_layer_sizes": "hidden", "max_epochs": "epochs", "early_stopping": "patience"}
 _OURS = (".json", ".safetensors", ".html")
 
 
@@ -103,13 +104,20 @@ def check_options(options: Options) -> None:
         check_parameters(SoftmaxClassifier(**options.parameters()))
     except (ValueError, TypeError) as error:
         name, _, rest = str(error).partition(" ")
-        raise ValueError(f"--{name.replace('_', '-')} {rest}") from error
+        raise ValueError(f"--{_OTHER_NAMES.get(name, name).replace('_', '-')} {rest}") from error
+    if options.solver == "exact" and (options.resume or is_streamed(options)):
+        wrong = "--resume" if options.resume else "--stream"
+        raise ValueError(f"{wrong} is for --solver sgd: the exact solver takes all rows from memory, in one run")
 
 
 def _fit(options: Options, rows: Rows, progress: Progress, checkpoint: Path) -> tuple[SoftmaxClassifier, bool]:
-    parameters = options.parameters(rows.classes) | {"callbacks": [progress], "checkpoint": checkpoint}
-    estimator = SoftmaxClassifier(**parameters)
+    estimator = SoftmaxClassifier(**options.parameters(rows.classes), callbacks=[progress])
     training, validation = rows.parts["training"], rows.parts.get("validation")
+    if options.solver == "exact":
+        # It has no epoch to choose, and ends too soon to be worth resuming.
+        validation = validation if options.calibrate else None
+    else:
+        estimator.checkpoint = checkpoint
     held_out = None if validation is None else (validation.x, validation.truth)
     # The classes are numbered: one may be no training row's, or no row's most probable one.
     classes = range(len(rows.classes))
@@ -206,7 +214,7 @@ def _say_end(
     names = ("layers", "epochs", "epoch kept", "step size", "seconds")
     rows = [(name, shown[name]) for name in names if name in shown]
     rows += console.score_rows(evaluation, scored)
-    if scored == "validation":
+    if scored == "validation" and options.solver != "exact":
         rows.append(("", "the validation rows chose the epoch, so their scores flatter: give --test"))
     elif scored == "training":
         rows.append(("", "the model was fitted to these rows, so their scores flatter: give --test"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from crossent.data.dataset import Dataset, read_dataset
 from crossent.data.encoder import Encoded, Encoder, TableEncoder, encoder_from_json
+from crossent.data.streaming import TableStream
 from crossent.errors import DataError
 
 if TYPE_CHECKING:
@@ -67,6 +69,26 @@ class TrainedModel:
             missing=self.missing,
             data_dir=data_dir,
         )
+
+    def batches(
+        self, data: str | Path, *, of_equal_types: bool = False, data_dir: str | Path | None = None
+    ) -> Iterator[Dataset]:
+        """Read the rows as `read` does, those of a table in batches, without their labels.
+
+        A column that the model does not use may be of another type in each batch, unless ``of_equal_types``.
+        """
+        if not TableStream.takes(data):
+            yield self.read(data, data_dir=data_dir)
+            return
+        stream = TableStream(data, text_columns=self.encoder.text_columns, missing=self.missing)
+        if of_equal_types:
+            stream.survey()
+        empty = True
+        for dataset in stream.batches():
+            yield dataset
+            empty = False
+        if empty:
+            raise DataError("holds no rows", path=data)
 
     def encode(self, dataset: Dataset) -> Encoded:
         """Return the features of the rows."""

@@ -75,10 +75,15 @@ class TableStream:
     _numbers: list[str] = field(default_factory=list)
     _mostly_numbers: set[str] | None = None
 
+    @staticmethod
+    def takes(data: str | Path) -> bool:
+        """Whether the name is one of a file that can be read in batches."""
+        return table_suffix(Path(data)) in (*CSV, *PARQUET, *ARROW)
+
     def __post_init__(self) -> None:
         path = existing_file(self.path)
         suffix = table_suffix(path)
-        if suffix not in (*CSV, *PARQUET, *ARROW):
+        if not self.takes(path):
             raise invalid_value("--stream", str(self.path), "a CSV, Parquet or Arrow file: others are read whole")
         if suffix in CSV:
             # Labels are names: read as text, "007" of one file and of the next stay the same class.
@@ -147,7 +152,7 @@ class TableStream:
     def _frames(self) -> Iterator[tuple[pl.DataFrame, NDArray[np.int64], dict[int, str]]]:
         if self._csv is not None:
             ragged: dict[int, str] = {}
-            for frame, rows in self._csv_frames(ragged):
+            for frame, rows in self._csv_frames(ragged, look_for_short_rows=self._types is None):
                 yield frame, rows, ragged
                 ragged.clear()
             return
