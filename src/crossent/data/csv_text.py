@@ -21,7 +21,7 @@ PIECE_BYTES = 2**22
 _FIRST_ROWS = 1000
 _BLANK_LINES = re.compile(rb"(\n)(?:\r?\n)+")
 _DELIMITERS = ",;\t|"
-# A quoted value that spans so many pieces is a mark of another kind, such as 5" for inches.
+# A quoted value that spans so many pieces is none: its mark is another one, such as 5" for inches.
 _MOST_PIECES = 4
 
 
@@ -102,7 +102,7 @@ class CsvText:
         number = column.cast(pl.Float64, strict=False)
         return number.null_count() == column.null_count() < len(column)
 
-    def pieces(self, size: int = PIECE_BYTES) -> Iterator[bytes]:
+    def pieces(self, size: int) -> Iterator[bytes]:
         """Yield the text in pieces of about ``size`` bytes that end with a row, each after a line of names."""
         first = f"{self.delimiter.join(f'c{at}' for at in range(len(self.names)))}\n".encode()
         with open_binary(self.path) as file:
@@ -110,7 +110,10 @@ class CsvText:
             rest = b""
             while piece := file.read(size):
                 rest += piece
-                end = _end_of_rows(rest, may_be_within_quotes=len(rest) > _MOST_PIECES * size)
+                end = _end_of_rows(rest)
+                if not end and len(rest) > _MOST_PIECES * size:
+                    problem = f"a quoted value is longer than {len(rest)} bytes: a quotation mark that nothing closes?"
+                    raise DataError(problem, path=self.path)
                 if end:
                     yield first + rest[:end]
                     rest = rest[end:]
@@ -212,11 +215,9 @@ def _read_header_line(file: BinaryIO) -> bytes:
     return line
 
 
-def _end_of_rows(text: bytes, *, may_be_within_quotes: bool) -> int:
+def _end_of_rows(text: bytes) -> int:
     """Return where the last row that is complete ends; 0 where none does."""
     end = text.rfind(b"\n") + 1
-    if may_be_within_quotes:
-        return end
     odd = text.count(b'"', 0, end) % 2
     while end and odd:
         before = text.rfind(b"\n", 0, end - 1) + 1

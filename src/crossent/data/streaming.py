@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from crossent.data.bad_rows import MOSTLY, BadRows, without_bad_values
-from crossent.data.csv_text import CsvText
+from crossent.data.csv_text import PIECE_BYTES, CsvText
 from crossent.data.dataset import Dataset, table_dataset
 from crossent.data.tables import ARROW, CSV, PARQUET, existing_file, first_line, table_suffix
 from crossent.errors import DataError, invalid_value
@@ -57,6 +57,8 @@ class TableStream:
         As in `read_dataset`.
     skip_bad_rows : bool
         Leave out what cannot be used; else the first such row is an error.
+    piece_bytes : int
+        How much of a CSV makes a batch.
     n_rows : int
         Of the file, once `survey` has been called.
     """
@@ -69,6 +71,7 @@ class TableStream:
     text_columns: Collection[str] = ()
     missing: Collection[str] = ()
     skip_bad_rows: bool = False
+    piece_bytes: int = PIECE_BYTES
     n_rows: int = 0
     _csv: CsvText | None = None
     _types: dict[str, pl.DataType] | None = None
@@ -178,7 +181,7 @@ class TableStream:
         assert self._csv is not None
         text, row = self._csv, 0
         try:
-            for piece in text.pieces():
+            for piece in text.pieces(self.piece_bytes):
                 before = len(ragged)
                 try:
                     source = text.even_rows(ragged, piece, rows_before=row) if self.skip_bad_rows else piece
