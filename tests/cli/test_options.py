@@ -50,7 +50,7 @@ def test_every_parameter_has_an_option():
     of_classifier = set(SoftmaxClassifier().get_params()) - OWN_WAY
     given = {name for _, name, _ in GIVEN.values()} | {"early_stopping"}
     assert of_classifier == given
-    everything = Options("t.csv", **{name: 1 for name in ("alpha", "l1_ratio", "dropout", "average", "threads", "tol")})
+    everything = Options("t.csv", **dict.fromkeys(("alpha", "l1_ratio", "dropout", "average", "threads", "tol"), 1))
     assert set(everything.parameters()) < of_classifier
 
 
