@@ -53,6 +53,8 @@ docs: install ## build the documentation into docs/_build/html; `make test` runs
 
 figures: install ## draw the pictures of the README and the documentation
 	$(BIN)/python docs/figures/confident_rows.py
+	$(BIN)/python docs/figures/explore.py
+	$(BIN)/python docs/figures/who_pays.py
 
 clean: ## delete what was built
 	rm -rf $(VENV) build demo docs/_build docs/_generated

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from typer.models import ArgumentInfo
@@ -57,11 +56,3 @@ def escaped(text: str) -> str:
     for mark in ("\\", "|", "<", "*", "_"):
         text = text.replace(mark, "\\" + mark)
     return text
-
-
-def write(path: Path) -> None:
-    """Write the page, unless it is there as it would be written."""
-    path.parent.mkdir(exist_ok=True)
-    text = page()
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        path.write_text(text, encoding="utf-8")

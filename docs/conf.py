@@ -10,13 +10,15 @@ import crossent
 sys.path.insert(0, str(Path(__file__).parent))
 
 import cli_reference
+import questions
+import story_pages
 
 project = "crossent"
 author = "The crossent maintainers"
 project_copyright = "2026, the crossent maintainers"
 version = release = crossent.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "mathml", "numpydoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "mathml", "examples", "numpydoc"]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build", "_generated", "figures"]
@@ -43,5 +45,14 @@ html_theme_options = {
 
 
 def setup(app: object) -> None:
-    """Write the commands' reference before the pages are read."""
-    cli_reference.write(Path(__file__).parent / "_generated" / "commands.md")
+    """Write the parts that are made from the code before the pages are read, where they have changed."""
+    folder = Path(__file__).parent / "_generated"
+    folder.mkdir(exist_ok=True)
+    for name, page in {
+        "commands": cli_reference.page,
+        "questions": questions.page,
+        "stories": story_pages.page,
+    }.items():
+        path, text = folder / f"{name}.md", page()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")

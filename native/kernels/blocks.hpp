@@ -65,25 +65,12 @@ inline void block_exp(const A* z, int count, A m, A* e) {
   for (int j = 0; j < count; j++) e[j] = exp_of_difference(z[j], m);
 }
 
-// exp(z - m) · 2^64 where nothing needs a guard: |m| <= 2^24, and `floor` is so far below m that its exponential is 0
-// in float after any factor of at most 1. A quarter less arithmetic, on the one loop that has most of it.
-inline void block_exp_raised(const float* z, int count, float m, float floor, float* e) {
-#pragma omp simd
-  for (int j = 0; j < count; j++) {
-    float d, delta;
-    two_sum(floor > z[j] ? floor : z[j], -m, d, delta);
-    e[j] = ExpFloat::raised(d, delta);
-  }
-}
-
-// Sums of non-negative terms, lane by lane: floats in double, doubles compensated. `exact` is what the sum of a
-// gradient's entries needs, to be the entry of the label; of exponentials four floats are added first, which rounds by
-// an ulp.
-template <class A, bool exact>
+// Sums of non-negative terms, lane by lane: floats in double, doubles compensated.
+template <class A>
 struct LaneSum;
 
-template <bool exact>
-struct LaneSum<float, exact> {
+template <>
+struct LaneSum<float> {
   alignas(64) double sum[kPad] = {};
 
   void add(const float* x, int count) {
@@ -96,7 +83,7 @@ struct LaneSum<float, exact> {
       for (int j = 0; j < kPad; j++) {
         const float* at = x + start + j;
         const float a = at[0], b = at[kPad], c = at[2 * kPad], d = at[3 * kPad];
-        s[j] += exact ? (double(a) + double(b)) + (double(c) + double(d)) : double((a + b) + (c + d));
+        s[j] += (double(a) + double(b)) + (double(c) + double(d));
       }
     for (; start < count; start += kPad)
 #pragma omp simd
@@ -112,8 +99,8 @@ struct LaneSum<float, exact> {
   }
 };
 
-template <bool exact>
-struct LaneSum<double, exact> {
+template <>
+struct LaneSum<double> {
   alignas(64) double sum[kPad] = {}, rest[kPad] = {};
 
   void add(const double* x, int count) {
@@ -133,13 +120,6 @@ struct LaneSum<double, exact> {
     return total.value();
   }
 };
-
-// Asks for memory that is needed soon: rows often begin a page, where the hardware's own prefetching has to start anew.
-template <class T>
-inline void ask_for(const T* x, int count) {
-  const char* bytes = reinterpret_cast<const char*>(x);
-  for (int at = 0; at < count * int(sizeof(T)); at += 64) __builtin_prefetch(bytes + at);
-}
 
 inline int tail_skip(i64 classes) { return int(body_of(classes) + kPad - classes); }
 

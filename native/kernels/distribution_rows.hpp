@@ -55,7 +55,7 @@ struct Truth {
 
 // Σ p (m - z) over p > 0, and Σ p. A class with p = 0 contributes nothing, even at z = -inf.
 struct TruthSums {
-  LaneSum<double, true> dot, mass;
+  LaneSum<double> dot, mass;
   alignas(64) double terms[kBlock], masses[kBlock];
 
   template <class A>
@@ -109,7 +109,7 @@ struct DistributionRows {
     const i64 leader = index_of(z, classes, m);
     A* const e = rows.grad == nullptr ? nullptr : narrow ? scratch : reinterpret_cast<A*>(grad(i));
 
-    LaneSum<A, true> sum;
+    LaneSum<A> sum;
     TruthSums of_others;
     for_blocks<S>(z, classes, tail, values, [&](i64 start, const A* block, int lanes, int skip) {
       const A* p = truth.block(i, start, lanes, skip, leader);

@@ -11,41 +11,45 @@ namespace {
 // result is multiplied so that none of it is subnormal, and the magic number already holds it and the exponent's bias.
 struct ExpFloat {
   static constexpr float lowest = -105.0f;  // exp of it rounds to 0
+  static constexpr float floor = -125.0f;   // exp of it is far below the smallest float
+  static constexpr float far = 0x1p24f;     // up to here sums with `floor` are accurate
   static constexpr int kRaise = 64;
   static constexpr float raise = 0x1p64f, lower = 0x1p-64f;
 
   // exp(d + delta) · 2^64 for d >= -130.
-  static float raised(float d, float delta) {
+  template <class F>  // float, or a vector of them
+  static F raised(F d, F delta) {
     const float magic = 0x1.8p23f + float(127 + kRaise);
-    const float shifted = d * 1.44269504088896341f + magic;
-    const float n = shifted - magic;
+    const F shifted = d * 1.44269504088896341f + magic;
+    const F n = shifted - magic;
     // ln 2 in two parts: n times the first is exact.
     // The second and delta are as small, and join before their sum is rounded into r.
-    const float r = (d - n * 0x1.62e4p-1f) + (delta - n * 0x1.7f7d1cp-20f);
-    float q = 0.0013950036274875775f;
-    q = q * r + 0.0083686895131750674f;
+    const F r = (d - n * 0x1.62e4p-1f) + (delta - n * 0x1.7f7d1cp-20f);
+    F q = 0.0013950036274875775f * r + 0.0083686895131750674f;
     q = q * r + 0.041666214878639240f;
     q = q * r + 0.16666520992696929f;
     q = q * r + 0.50000000908462400f;
-    const float p = q * (r * r) + r;
-    const float power = bits_as<float>(bits_as<u32>(shifted) << 23);
+    const F p = q * (r * r) + r;
+    const F power = bits_as<F>(bits_as<Bits<F>>(shifted) << 23);
     return power * p + power;
   }
 };
 
 struct ExpDouble {
   static constexpr double lowest = -746.0;
+  static constexpr double floor = -780.0;
+  static constexpr double far = 0x1p52;
   static constexpr int kRaise = 128;
   static constexpr double raise = 0x1p128, lower = 0x1p-128;
 
   // p and n of exp(d + delta) = 2^n · (1 + p).
-  static void parts(double d, double delta, double& p, i64& n) {
+  template <class F>  // double, or a vector of them
+  static void parts(F d, F delta, F& p, Bits<F>& n) {
     const double magic = 0x1.8p52;
-    const double shifted = d * 1.44269504088896340736 + magic;
-    const double whole = shifted - magic;
-    const double r = (d - whole * 0x1.62e42fefap-1) + (delta - whole * 0x1.cf79abc9e3b3ap-40);
-    double q = 2.5117091123565709008e-8;
-    q = q * r + 2.7630008101443748123e-7;
+    const F shifted = d * 1.44269504088896340736 + magic;
+    const F whole = shifted - magic;
+    const F r = (d - whole * 0x1.62e42fefap-1) + (delta - whole * 0x1.cf79abc9e3b3ap-40);
+    F q = 2.5117091123565709008e-8 * r + 2.7630008101443748123e-7;
     q = q * r + 2.7557219036271285579e-6;
     q = q * r + 2.4801493879108496863e-5;
     q = q * r + 0.00019841269913870739026;
@@ -55,15 +59,16 @@ struct ExpDouble {
     q = q * r + 0.16666666666666695406;
     q = q * r + 0.50000000000000099824;
     p = q * (r * r) + r;
-    n = bits_as<i64>(shifted) - bits_as<i64>(magic);
+    n = bits_as<Bits<F>>(shifted) - bits_as<i64>(magic);
   }
 
   // exp(d + delta) · 2^128 for d >= -790.
-  static double raised(double d, double delta) {
-    double p;
-    i64 n;
+  template <class F>
+  static F raised(F d, F delta) {
+    F p;
+    Bits<F> n;
     parts(d, delta, p, n);
-    const double power = bits_as<double>((n + 1023 + kRaise) << 52);
+    const F power = bits_as<F>((n + (1023 + kRaise)) << 52);
     return power * p + power;
   }
 };
@@ -77,13 +82,23 @@ struct ExpOf<double> : ExpDouble {};
 
 // exp(z - m) for z <= m, of the exact difference: its rounding error (up to half an ulp of m) becomes delta.
 // A subnormal result is rounded once, -inf gives 0, NaN stays NaN.
-template <class A>
-inline A exp_of_difference(A z, A m) {
-  using Exp = ExpOf<A>;
-  A d, delta;
+template <class F>
+inline F exp_of_difference(F z, F m) {
+  using Exp = ExpOf<NumberOf<F>>;
+  F d, delta;
   two_sum(z, -m, d, delta);
-  const bool below = d < Exp::lowest;
-  return Exp::raised(below ? Exp::lowest : d, below ? A(0) : delta) * Exp::lower;
+  const auto below = d < Exp::lowest;
+  const F lowest = F{} + Exp::lowest;
+  return Exp::raised(below ? lowest : d, below ? F{} : delta) * Exp::lower;
+}
+
+// The same times Exp::raise, so that it is not subnormal, for |m| <= Exp::far; below `floor`, m + Exp::floor, it is 0.
+template <class F>
+inline F raised_exp_of_difference(F z, F m, F floor) {
+  F d, delta;
+  two_sum(z, -m, d, delta);
+  const F any = ExpOf<NumberOf<F>>::raised(d, delta);
+  return z < floor ? F{} : any;
 }
 
 // x · 2^n in two exact steps and one rounding, for |n| <= 2040.
@@ -92,9 +107,11 @@ inline double scale_by_power(double x, i64 n) {
   return x * bits_as<double>((half + 1023) << 52) * bits_as<double>((n - half + 1023) << 52);
 }
 
-// log(1 + x) for x >= 0, error < 1 ulp. With 1 + x = 2^k · (1 + t), t in [1/sqrt 2 - 1, sqrt 2 - 1]:
-// log(1 + t) = 2 atanh(s), s = t / (2 + t), arranged so that the leading term t carries no rounding error.
-inline double log1p_nonnegative(double x) {
+// log(1 + x) for x >= 0, error < 1 ulp, and 1 / (1 + x). With 1 + x = 2^k · (1 + t), t in [1/sqrt 2 - 1, sqrt 2 - 1]:
+// log(1 + t) = 2 atanh(s), s = t / (2 + t), arranged so that the leading term t carries no rounding error. Both
+// quotients come from one division, which costs as much as ten multiplications. Inlined by order: a loop with a call in
+// it is not vectorised.
+[[gnu::always_inline]] inline double log1p_and_inverse(double x, double& inverse_out) {
   double u, rest;
   two_sum(1.0, x, u, rest);
   // The exponent of u / (1/sqrt 2), found on the bits, is k.
@@ -102,7 +119,10 @@ inline double log1p_nonnegative(double x) {
   const double down = bits_as<double>((1023 - k) << 52);
   // Exact: u · 2^-k is in [0.707, 1.42), and rest · 2^-k is below an ulp of it.
   const double t = k == 0 ? x : (u * down - 1.0) + rest * down;
-  const double s = t / (2.0 + t);
+  const double v = 2.0 + t;
+  const double both = 1.0 / (u * v);
+  inverse_out = both * v;
+  const double s = t * (both * u);
   const double z = s * s;
   double p = 0.1476961045430832124;
   p = p * z + 0.15316892834680567379;
@@ -117,6 +137,11 @@ inline double log1p_nonnegative(double x) {
   const double result = whole * 0x1.62e42fefa38p-1 + (t - (half_square - (correction + whole * 0x1.ef35793c7673p-45)));
   // inf and NaN have no exponent to take out.
   return x < 0x1p1000 ? result : x;
+}
+
+inline double log1p_nonnegative(double x) {
+  double inverse;
+  return log1p_and_inverse(x, inverse);
 }
 
 }  // namespace

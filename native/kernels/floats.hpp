@@ -20,6 +20,27 @@ inline To bits_as(From from) {
   return __builtin_bit_cast(To, from);
 }
 
+// What numbers are made of, one or a vector of them: the type of one, and the integers that hold their bits.
+template <class F>
+struct Made {
+  using number = decltype(F{}[0] + 0);
+  using bits = decltype(F{} < F{});
+};
+template <>
+struct Made<float> {
+  using number = float;
+  using bits = i32;
+};
+template <>
+struct Made<double> {
+  using number = double;
+  using bits = i64;
+};
+template <class F>
+using NumberOf = typename Made<F>::number;
+template <class F>
+using Bits = typename Made<F>::bits;
+
 template <class A>
 inline A larger(A a, A b) {
   return a < b ? b : a;  // a when either is NaN
@@ -31,6 +52,7 @@ inline A smaller(A a, A b) {
 }
 
 inline double absolute(double x) { return bits_as<double>(bits_as<u64>(x) & 0x7fffffffffffffffull); }
+inline float absolute(float x) { return bits_as<float>(bits_as<u32>(x) & 0x7fffffffu); }
 
 // hi + lo == a + b exactly (TwoSum: Knuth 1969, The Art of Computer Programming 2, section 4.2.2).
 template <class A>

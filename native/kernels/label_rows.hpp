@@ -3,190 +3,201 @@
 #pragma once
 
 #include "../job.hpp"
-#include "blocks.hpp"
 #include "label_scalars.hpp"
+#include "vectors.hpp"
 
 namespace {
 
 constexpr i64 kTileBytes = 8192;
 constexpr i64 kStagedBytes = 1024;  // of a row: in longer ones another pass costs more than vectors across lines
+constexpr int kAlign = 16;          // staged rows begin at multiples of this many numbers
+
+inline i64 aligned(i64 classes) { return (classes + kAlign - 1) / kAlign * kAlign; }
 
 // Rows worked on together: as many as stay in the first-level cache between the second and the third pass.
 template <class A>
 inline int tile_rows(i64 classes) {
-  const i64 fit = kTileBytes / (classes * i64(sizeof(A)));
+  const i64 fit = kTileBytes / (aligned(classes) * i64(sizeof(A)));
   return int(fit < 1 ? 1 : fit > kTile ? kTile : fit);
+}
+
+// Asks for memory that is needed soon: rows often begin a page, where the hardware's own prefetching has to start anew.
+template <class T>
+inline void ask_for(const T* x, int count) {
+  const char* bytes = reinterpret_cast<const char*>(x);
+  for (int at = 0; at < count * int(sizeof(T)); at += 64) __builtin_prefetch(bytes + at);
 }
 
 template <class S>
 struct LabelRows {
   using Stored = typename S::Stored;
   using A = typename S::Compute;
+  using Exp = ExpOf<A>;
+  using Vector = typename VectorOf<A>::type;
+  static constexpr int lanes = VectorOf<A>::lanes;
+  static constexpr i64 kBlock = 16 * lanes;  // classes that are passed over without looking for the label, or with
+  static constexpr i64 kFold = 16 * kBlock;  // classes between two folds of a sum
   static constexpr bool narrow = sizeof(Stored) < sizeof(A);
 
   const crossent::LabelJob& job;
   A* scratch;
-  alignas(64) A values[kBlock];
-  alignas(64) A results[kBlock];
+  i64 classes, whole;  // of a row, and of them in whole vectors; the rest is in the row's last vector, which overlaps
+  i64 ahead;           // how many rows ahead memory is asked for
   alignas(64) A staging[kTileBytes / sizeof(A)];  // tile_rows(classes) rows
-  alignas(64) A tails[kTile][kPad];               // of the logits, then of the exponentials
+  alignas(64) Stored padded[lanes];               // a row shorter than a vector
+  Bits<Vector> lane;                              // 0, 1, 2, …
   LabelScalars scalars;
   A rival[kTile];
-  bool raised[kTile];  // the row's exponentials are 2^64 times what they should be
-
-  i64 ahead;  // how many rows ahead memory is asked for
 
   LabelRows(const crossent::LabelJob& job, void* scratch)
-      : job(job), scratch(static_cast<A*>(scratch)), ahead(rows_ahead(job.classes)) {}
+      : job(job),
+        scratch(static_cast<A*>(scratch)),
+        classes(larger<i64>(job.classes, lanes)),
+        whole(classes / lanes * lanes),
+        ahead(rows_ahead(job.classes)) {
+    for (int j = 0; j < lanes; j++) lane[j] = j;
+  }
 
   // The next tile; a long row is fetched well by the hardware, and another one would push it out of the cache.
   static i64 rows_ahead(i64 classes) { return classes * i64(sizeof(Stored)) > 65536 ? 0 : tile_rows<A>(classes); }
 
-  const Stored* logits(i64 row) const { return static_cast<const Stored*>(job.logits) + row * job.logits_step; }
+  bool short_rows() const { return job.classes < lanes; }
+
+  const Stored* given(i64 row) const { return static_cast<const Stored*>(job.logits) + row * job.logits_step; }
+  const Stored* logits(i64 row) const { return short_rows() ? padded : given(row); }
   Stored* grad(i64 row) const { return static_cast<Stored*>(job.grad) + row * job.grad_step; }
 
   // Where a row's exponentials wait for their factor: short rows in a buffer whose vectors are aligned, which rows of
   // any length are not; long ones in the gradient, or in scratch where that is narrower.
   A* exponentials(i64 row, int slot) {
-    if (staged()) return staging + slot * body_of(job.classes);
+    if (classes * i64(sizeof(A)) <= kStagedBytes) return staging + slot * aligned(classes);
     if constexpr (narrow)
-      return scratch + slot * body_of(job.classes);
+      return scratch + slot * aligned(classes);
     else
       return grad(row);
   }
 
-  bool staged() const { return job.classes * i64(sizeof(A)) <= kStagedBytes; }
+  // Calls visit(c, here) for the whole vectors, which begin at class c; where `here` is false the label is in another.
+  // Blocks at a time: a branch for each vector would be mispredicted in every row.
+  template <class Visit, class EndOfFold>
+  void for_vectors(i64 label, Visit visit, EndOfFold fold) const {
+    for (i64 start = 0; start < whole; start += kBlock) {
+      const i64 stop = smaller(start + kBlock, whole);
+      if (label >= start && label < stop)
+        for (i64 c = start; c < stop; c += lanes) visit(c, Yes());
+      else
+        for (i64 c = start; c < stop; c += lanes) visit(c, No());
+      if (stop % kFold == 0) fold();
+    }
+  }
+  struct Yes {
+    static constexpr bool here = true;
+  };
+  struct No {
+    static constexpr bool here = false;
+  };
 
-  // Whether exponentials need no guards; see block_exp_raised.
-  bool plain(A m, double weight) const {
-    if constexpr (sizeof(A) == 8)
-      return false;
+  template <class Label>
+  Vector replaced(Vector x, i64 c, i64 label, A by, Label) const {
+    if constexpr (Label::here)
+      return lane == NumberOf<Bits<Vector>>(label - c) ? Vector{} + by : x;
     else
-      return absolute(m) <= 0x1p24 && absolute(weight * job.scale) <= 1 && job.z_loss == 0;
-  }
-
-  static void run_exp(const A* z, int lanes, A m, A* e, bool guarded) {
-    if constexpr (sizeof(A) == 4) {
-      guarded ? block_exp(z, lanes, m, e) : block_exp_raised(z, lanes, m, m - 120.0f, e);
-    } else {
-      (void)guarded;
-      block_exp(z, lanes, m, e);
-    }
-  }
-
-  // exp(z_c - m) for the classes but the label: the body's into `e` if that is given, the tail's in place. Their sum.
-  double exponentiate(const Stored* z, i64 label, A m, A* e, A* tail, bool guarded) {
-    LaneSum<A, false> sum;
-    for_blocks<S>(z, job.classes, tail, values, [&](i64 start, const A* block, int lanes, int skip) {
-      A* out = skip > 0 ? tail : e != nullptr ? e + start : results;
-      // The label's own exponential may be anything, inf and NaN too: it is replaced before anyone looks at it, and in
-      // a register, as a vector load would have to wait for a single number stored before.
-      const bool here = label >= start + skip && label < start + lanes;
-      const int before = here ? int(label - start) / kPad * kPad : lanes;
-      run_exp(block, before, m, out, guarded);
-      if (here) {
-        const int at = int(label - start) - before;
-        alignas(64) A lane[kPad];
-        run_exp(block + before, kPad, m, lane, guarded);
-#pragma omp simd
-        for (int j = 0; j < kPad; j++) out[before + j] = j == at ? A(0) : lane[j];
-        run_exp(block + before + kPad, lanes - before - kPad, m, out + before + kPad, guarded);
-      }
-      sum.add(out, lanes);
-      if (ahead > 0) ask_for(z + ahead * job.logits_step + start, lanes);
-    });
-    return guarded ? sum.value() : sum.value() * ExpOf<A>::lower;
-  }
-
-  // A rival at +inf: the limit is a prediction that is 1 there, and no prediction at all for several of them.
-  double exponentiate_infinite(const Stored* z, i64 label, A* e, A* tail) {
-    double found = 0;
-    const i64 body = body_of(job.classes);
-    for (int j = 0; j < kPad; j++) tail[j] = 0;
-    for (i64 c = 0; c < job.classes; c++) {
-      const A value = S::load(z[c]);
-      const bool hit = c != label && value == A(kInf);
-      const A result = value != value ? value : A(hit);
-      if (c >= body) tail[c - (job.classes - kPad)] = result;
-      if (c < body && e != nullptr) e[c] = result;
-      found += hit ? 1 : (value != value ? double(value) : 0);
-    }
-    return found == 1 ? found : __builtin_nan("");
+      return x;
   }
 
   // First pass of one row: its label's logit, the largest of the others, and what separates them.
   void find_rival(i64 row, int slot) {
     const Stored* z = logits(row);
-    const A target = S::load(z[job.label[row]]);
-    TopTwo<A> top;
-    if (body_of(job.classes) < job.classes) load_tail<S>(z, job.classes, tails[slot]);
-    for_blocks<S>(z, job.classes, tails[slot], values,
-                  [&](i64, const A* block, int lanes, int) { top.take(block, lanes); });
-    const A largest = top.rival_of(target);
-    A d, rest;
-    two_sum(largest, -target, d, rest);
+    const i64 label = job.label[row], last = classes - lanes;
+    Vector top = Vector{} - A(kInf);
+    const auto take = [&](i64 c, auto here) {
+      top = larger(top, replaced(load_vector<S>(z + c), c, label, -A(kInf), here));  // never NaN
+    };
+    take(last, Yes());
+    for_vectors(label, take, [] {});
+    const A largest = largest_lane(top), target = S::load(z[label]);
+    double d, rest;
+    two_sum(double(largest), -double(target), d, rest);
     scalars.weight[slot] = job.row_weight != nullptr ? job.row_weight[row] : 1.0;
     scalars.target_logit[slot] = target;
     scalars.rival[slot] = rival[slot] = largest;
-    scalars.difference[slot] = sizeof(A) == 4 ? double(largest) - double(target) : double(d);
-    scalars.rival_rest[slot] = sizeof(A) == 4 || !(absolute(d) < __builtin_inf()) ? 0.0 : double(rest);
+    scalars.difference[slot] = d;
+    scalars.rival_rest[slot] = absolute(d) < __builtin_inf() ? rest : 0.0;
   }
 
-  // Second pass: the exponentials and their sum.
+  // Second pass: the exponentials, raised, and their sum.
   void exponentiate(i64 row, int slot) {
-    const Stored* z = logits(row);
     const A m = rival[slot];
     A* e = job.grad != nullptr ? exponentials(row, slot) : nullptr;
-    raised[slot] = plain(m, scalars.weight[slot]);
-    if (m == A(kInf)) {
-      scalars.sum[slot] = exponentiate_infinite(z, job.label[row], e, tails[slot]);
-    } else {
-      // With every rival at -inf any finite m gives exponentials of 0.
-      const A finite = m == -A(kInf) ? A(0) : m;
-      scalars.sum[slot] = exponentiate(z, job.label[row], finite, e, tails[slot], !raised[slot]);
-    }
+    // With every rival at -inf any finite m gives exponentials of 0.
+    scalars.sum[slot] = m == A(kInf)              ? exponentiate_infinite(row, e)
+                        : m == -A(kInf)           ? exponentiate<false>(row, A(0), e)
+                        : absolute(m) <= Exp::far ? exponentiate<false>(row, m, e)
+                                                  : exponentiate<true>(row, m, e);
   }
 
-  // e_c · factor into the gradient; the entry at the label is minus the sum of the others as they were rounded, so that
-  // a row sums to zero. In the subnormal range their rounding is no longer relative: there it has its own formula.
+  template <bool far>
+  double exponentiate(i64 row, A largest, A* e) {
+    const Stored* z = logits(row);
+    const Stored* next = ahead > 0 ? z + ahead * job.logits_step : nullptr;
+    const i64 label = job.label[row], last = classes - lanes;
+    const Vector m = Vector{} + largest, floor = m + Exp::floor;
+    const auto exp_at = [&](i64 c, auto here) {
+      const Vector x = load_vector<S>(z + c);
+      const Vector any = far ? exp_of_difference(x, m) * Exp::raise : raised_exp_of_difference(x, m, floor);
+      return replaced(any, c, label, 0, here);
+    };
+    SumBelow<A> sum(Exp::raise);
+    // Taken before the gradient, which may lie where the logits do, is written, and written after it.
+    const Vector at_end = exp_at(last, Yes());
+    if (whole < classes) sum.add(only_rest(at_end));
+    const auto take = [&](i64 c, auto here) {
+      const Vector x = exp_at(c, here);
+      if (e != nullptr) put_vector(x, e + c);
+      if (next != nullptr) __builtin_prefetch(next + c);
+      sum.add(x);
+    };
+    for_vectors(label, take, [&] { sum.fold(); });
+    if (e != nullptr) put_vector(at_end, e + last);
+    return sum.value() * Exp::lower;
+  }
+
+  // The lanes of a row's last vector that are in no whole one; 0 in the others.
+  Vector only_rest(Vector x) const { return lane >= NumberOf<Bits<Vector>>(lanes - (classes - whole)) ? x : Vector{}; }
+
+  // A rival at +inf: the limit is a prediction that is 1 there, and no prediction at all for several of them.
+  double exponentiate_infinite(i64 row, A* e) {
+    const Stored* z = logits(row);
+    double found = 0;
+    for (i64 c = 0; c < classes; c++) {
+      const A value = S::load(z[c]);
+      const bool hit = c != job.label[row] && value == A(kInf);
+      if (e != nullptr) e[c] = value != value ? value : hit ? Exp::raise : A(0);
+      found += hit ? 1 : (value != value ? double(value) : 0);
+    }
+    return found == 1 ? found : __builtin_nan("");
+  }
+
+  // Third pass, e_c · factor into the gradient; the entry at the label is minus the sum of the others as they were
+  // rounded, so that a row sums to zero. In the subnormal range their rounding is no longer relative: there it has its
+  // own formula.
   void scale(i64 row, int slot) {
-    Stored* g = grad(row);
-    A* e = exponentials(row, slot);
-    const i64 body = body_of(job.classes);
-    // Lowered by 2^64 the factor may be too small a float: then the exponentials are lowered first.
-    const double exact = scalars.others_factor[slot];
-    const bool lower_first = raised[slot] && absolute(exact) < 0x1p-60;
-    if (lower_first) {
-      for (i64 c = 0; c < body; c++) e[c] *= ExpOf<A>::lower;
-      for (int j = 0; j < kPad; j++) tails[slot][j] *= ExpOf<A>::lower;
-    }
-    const A factor = A(raised[slot] && !lower_first ? exact * ExpOf<A>::lower : exact);
-    LaneSum<A, true> sum;
-    for (i64 start = 0; start < body; start += kBlock) {
-      const int count = int(smaller<i64>(kBlock, body - start));
-      A* entries = e + start;
-#pragma omp simd
-      for (int j = 0; j < count; j++) entries[j] *= factor;
-      sum.add(entries, count);
-      if (narrow || staged()) {
-#pragma omp simd
-        for (int j = 0; j < count; j++) g[start + j] = S::store(entries[j]);
-      }
-    }
-    if (body < job.classes) {
-      A* tail = tails[slot];
-#pragma omp simd
-      for (int j = 0; j < kPad; j++) tail[j] *= factor;
-      sum.add(tail, kPad);
-      const int skip = tail_skip(job.classes);
-      alignas(64) Stored stored[kPad];
-#pragma omp simd
-      for (int j = 0; j < kPad; j++) stored[j] = S::store(tail[j]);
-      __builtin_memcpy(g + body, stored + skip, std::size_t(kPad - skip) * sizeof(Stored));
-    }
-    const double tiny = sizeof(A) == 4 ? 0x1p-120 : 0x1p-1016;
+    Stored* g = short_rows() ? padded : grad(row);
+    const A* e = exponentials(row, slot);
+    const i64 last = classes - lanes;
+    const LoweringFactor<A> by(scalars.others_factor[slot]);
+    SumBelow<A> sum(Exp::raise * by.factor * by.power);
+    const Vector at_end = vector_at(e + last) * by.factor * by.power;
+    if (whole < classes) sum.add(only_rest(at_end));
+    const auto take = [&](i64 c, auto) {
+      const Vector x = vector_at(e + c) * by.factor * by.power;
+      store_vector<S>(x, g + c);
+      sum.add(x);
+    };
+    for_vectors(-1, take, [&] { sum.fold(); });
+    store_vector<S>(at_end, g + last);
     const double direct = scalars.target_grad[slot];
-    const bool summed = job.z_loss == 0 && absolute(direct) > tiny;
+    const bool summed = job.z_loss == 0 && absolute(direct) > LoweringFactor<A>::tiny;
     g[job.label[row]] = S::store(A(summed ? -sum.value() : direct + scalars.target_z[slot]));
   }
 
@@ -213,24 +224,31 @@ struct LabelRows {
     i64 rows[kTile];
     for (i64 row = begin; row < end;) {
       int filled = 0;
-      for (; row < end && filled < tile_rows<A>(job.classes); row++) {
+      for (; row < end && filled < (short_rows() ? 1 : tile_rows<A>(classes)); row++) {
         if (kept(row))
           rows[filled++] = row;
         else
           leave_out(row);
       }
       // Pass by pass over all rows of the tile: their chains of dependent steps overlap.
+      if (short_rows() && filled > 0) pad(rows[0]);
       for (int slot = 0; slot < filled; slot++) find_rival(rows[slot], slot);
       for (int slot = 0; slot < filled; slot++) exponentiate(rows[slot], slot);
       fill_unused(filled);
-      label_scalars(scalars, job.scale, job.z_loss);
+      label_scalars(scalars, filled, job.scale, job.z_loss);
       for (int slot = 0; slot < filled; slot++) {
         total.add(scalars.loss[slot]);
         if (job.loss != nullptr) static_cast<Stored*>(job.loss)[rows[slot]] = S::store(A(scalars.loss[slot]));
         if (job.grad != nullptr) scale(rows[slot], slot);
       }
+      if (short_rows() && filled > 0 && job.grad != nullptr)
+        __builtin_memcpy(grad(rows[0]), padded, std::size_t(job.classes) * sizeof(Stored));
     }
     return total.value();
+  }
+
+  void pad(i64 row) {
+    for (int j = 0; j < lanes; j++) padded[j] = j < job.classes ? given(row)[j] : S::store(-A(kInf));
   }
 
   void fill_unused(int filled) {

@@ -26,14 +26,15 @@ struct LabelScalars {
   double target_z[kTile];       // what z-loss adds to the gradient at y
 };
 
-inline void label_scalars(LabelScalars& s, double scale, double z_loss) {
+template <bool with_z_loss>
+inline void eight_label_scalars(LabelScalars& s, int first, double scale, double z_loss) {
 #pragma omp simd
-  for (int i = 0; i < kTile; i++) {
+  for (int i = first; i < first + 8; i++) {
     const double d = s.difference[i];
     const double sum = s.sum[i];
     const bool target_leads = d <= 0;
     // E = exp(-|D|) as 2^n · (1 + p): its product with S is rounded once even where it is subnormal.
-    const double down = target_leads ? d : -d;
+    const double down = -absolute(d);
     const double rest = target_leads ? s.rival_rest[i] : -s.rival_rest[i];
     double p;
     i64 n;
@@ -42,22 +43,46 @@ inline void label_scalars(LabelScalars& s, double scale, double z_loss) {
     const double e = scale_by_power(1.0 + p, n);
     const double odds = scale_by_power(sum * p + sum, n);
     const double above_one = target_leads ? odds : (sum - 1.0) + e;
-    const double log_part = log1p_nonnegative(above_one);
+    double inverse;
+    const double log_part = log1p_and_inverse(above_one, inverse);
     const double row_loss = target_leads ? log_part : d + (log_part + s.rival_rest[i]);
-    const double lead = target_leads ? s.target_logit[i] : s.rival[i];
-    const double lse = lead + log_part;
-
     const double w = s.weight[i] * scale;
-    const double inverse = 1.0 / (1.0 + above_one);
-    const double others = (target_leads ? e : 1.0) * inverse;
-    const double against = (target_leads ? odds : sum) * inverse;
-    const double of_target = (target_leads ? 1.0 : e) * inverse;
-    const double z_term = z_loss == 0 ? 0.0 : z_loss * lse;
-    s.loss[i] = s.weight[i] * (row_loss + (z_loss == 0 ? 0.0 : z_term * lse));
-    s.others_factor[i] = w * others * (1.0 + 2.0 * z_term);
-    s.target_grad[i] = -w * against;
-    s.target_z[i] = w * 2.0 * z_term * of_target;
+    const double others = w * ((target_leads ? e : 1.0) * inverse);
+    const double against = -w * ((target_leads ? odds : sum) * inverse);
+    s.target_grad[i] = against;
+    if constexpr (with_z_loss) {
+      const double lse = (target_leads ? s.target_logit[i] : s.rival[i]) + log_part;
+      const double z_term = z_loss * lse;
+      s.loss[i] = s.weight[i] * (row_loss + z_term * lse);
+      s.others_factor[i] = others * (1.0 + 2.0 * z_term);
+      s.target_z[i] = w * 2.0 * z_term * ((target_leads ? 1.0 : e) * inverse);
+    } else {
+      s.loss[i] = s.weight[i] * row_loss;
+      s.others_factor[i] = others;
+      s.target_z[i] = 0;
+    }
   }
 }
+
+// Works out the first `count` rows; it may go on with up to seven more.
+inline void label_scalars(LabelScalars& s, int count, double scale, double z_loss) {
+  for (int first = 0; first < count; first += 8)
+    z_loss == 0 ? eight_label_scalars<false>(s, first, scale, z_loss)
+                : eight_label_scalars<true>(s, first, scale, z_loss);
+}
+
+// A gradient factor for exponentials that are raised: their product with `factor`, and that with `power`. Where the
+// factor is small, it is the product that is lowered, as the factor might become subnormal. Either way the last
+// multiplication is by a power of 2 and thus exact: it may be fused with an addition after it, and a sum is still that
+// of the entries as they are stored.
+template <class A>
+struct LoweringFactor {
+  static constexpr double tiny = sizeof(A) == 4 ? 0x1p-120 : 0x1p-1016;  // below, an entry's rounding is not relative
+  A factor, power;
+
+  explicit LoweringFactor(double exact)
+      : factor(A(absolute(exact) <= 1 ? exact : exact * ExpOf<A>::lower)),
+        power(absolute(exact) <= 1 ? ExpOf<A>::lower : A(1)) {}
+};
 
 }  // namespace

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "label_rows.hpp"
+#include "vectors.hpp"
 
 namespace {
 
@@ -13,127 +14,196 @@ template <class S>
 struct LabelTile {
   using Stored = typename S::Stored;
   using A = typename S::Compute;
+  using Vector = typename VectorOf<A>::type;
+  using Exp = ExpOf<A>;
+  static constexpr int lanes = VectorOf<A>::lanes;
 
   const crossent::LabelJob& job;
   LabelRows<S> row_kernel;  // for the rows that the lanes cannot treat alike
+  const Stored* end;        // of the last row's logits
   i64 rows[kTile];          // the row in each lane
   int filled = 0;           // lanes in use; the rest repeat the first
   alignas(64) A tile[kFewClasses][kTile];
+  alignas(64) A label[kTile], target[kTile];
   alignas(64) A largest[kTile];
+  alignas(64) A sum[kTile], sum_rest[kTile], factor[kTile], power[kTile];
   LabelScalars scalars;
-  bool all_finite = true;  // of `largest`
+  bool all_fit = true;                                         // of `largest`
+  alignas(64) double loss[kTile] = {}, loss_rest[kTile] = {};  // summed lane by lane
   ExactishSum<double> total;
 
-  LabelTile(const crossent::LabelJob& job, void* scratch) : job(job), row_kernel(job, scratch) {}
+  LabelTile(const crossent::LabelJob& job, void* scratch, const Stored* end)
+      : job(job), row_kernel(job, scratch), end(end) {}
 
-  void load() {
-    const i64 classes = job.classes;
-    for (int i = filled; i < kTile; i++) rows[i] = rows[0];
-    const Stored* z = row_kernel.logits(rows[0]);
-    if (consecutive()) {
-      for (i64 c = 0; c < classes; c++)
-        for (int i = 0; i < kTile; i++) tile[c][i] = S::load(z[i * job.logits_step + c]);
-      ask_for(z + 4 * kTile * job.logits_step, int(kTile * classes));
-    } else {
-      for (int i = 0; i < kTile; i++)
-        for (i64 c = 0; c < classes; c++) tile[c][i] = S::load(row_kernel.logits(rows[i])[c]);
-    }
-    for (int i = 0; i < kTile; i++) {
-      A& target = tile[job.label[rows[i]]][i];
-      scalars.target_logit[i] = target;
-      target = -A(kInf);
-      scalars.weight[i] = job.row_weight != nullptr ? job.row_weight[rows[i]] : 1.0;
-    }
-    for (int i = 0; i < kTile; i++) largest[i] = -A(kInf);
-    for (i64 c = 0; c < classes; c++)
-#pragma omp simd
-      for (int i = 0; i < kTile; i++) largest[i] = tile[c][i] > largest[i] ? tile[c][i] : largest[i];
+  // The first classes of panels, as many classes as a vector has lanes. The last panel ends with the row, and may begin
+  // within the one before. Where the whole row is shorter than that, a panel goes on with whatever follows the row.
+  template <class Visit>
+  void for_panels(Visit visit) const {
+    const i64 last = short_rows() ? 0 : job.classes - lanes;
+    for (i64 c = 0; c < last + lanes; c += lanes)
+      for (int first = 0; first < kTile; first += lanes) visit(smaller(c, last), first);
   }
 
+  bool short_rows() const { return job.classes < lanes; }
+
+  void load() {
+    for (int i = filled; i < kTile; i++) rows[i] = rows[0];
+    for (int i = 0; i < kTile; i++) {
+      const i64 own = job.label[rows[i]];
+      label[i] = A(own);
+      scalars.target_logit[i] = S::load(row_kernel.given(rows[i])[own]);
+      scalars.weight[i] = job.row_weight != nullptr ? job.row_weight[rows[i]] : 1.0;
+    }
+    const bool whole = !short_rows() || (job.logits_step > 0 && row_kernel.given(rows[filled - 1]) + lanes <= end);
+    if (whole) {
+      if (consecutive()) ask_for(row_kernel.given(rows[0]) + 4 * kTile * job.logits_step, int(kTile * job.classes));
+      for_panels([&](i64 c, int first) { load_panel(c, first); });
+    } else {
+      for (int i = 0; i < kTile; i++)
+        for (i64 c = 0; c < job.classes; c++) tile[c][i] = S::load(row_kernel.given(rows[i])[c]);
+    }
+  }
+
+  void load_panel(i64 c, int first) {
+    Vector square[lanes];
+#pragma GCC unroll 16
+    for (int i = 0; i < lanes; i++) square[i] = load_vector<S>(row_kernel.given(rows[first + i]) + c);
+    turn(square);
+#pragma GCC unroll 16
+    for (int j = 0; j < lanes; j++) put_vector(square[j], &tile[c + j][first]);
+  }
+
+  // The largest of the others; the label's own logit leaves the tile for -inf.
+  void find_rivals() {
+    for (int first = 0; first < kTile; first += lanes) {
+      const Vector own = vector_at(label + first), nothing = Vector{} - A(kInf);
+      Vector rival = nothing, at = {};
+      for (i64 c = 0; c < job.classes; c++, at += 1) {
+        const Vector z = own == at ? nothing : vector_at(&tile[c][first]);
+        put_vector(z, &tile[c][first]);
+        rival = larger(rival, z);
+      }
+      put_vector(rival, largest + first);
+    }
+  }
+
+  // The exponentials, raised, and their sum.
   void exponentiate() {
-    alignas(64) double hi[kTile] = {}, lo[kTile] = {};
-    for (i64 c = 0; c < job.classes; c++) {
-#pragma omp simd
-      for (int i = 0; i < kTile; i++) tile[c][i] = exp_of_difference(tile[c][i], largest[i]);
-      add_lanes(tile[c], hi, lo);
+    for (int first = 0; first < kTile; first += lanes) {
+      const Vector m = vector_at(largest + first), floor = m + Exp::floor;
+      Vector hi = Vector{} + Exp::raise, lo = {};
+      for (i64 c = 0; c < job.classes; c++) {
+        const Vector e = raised_exp_of_difference(vector_at(&tile[c][first]), m, floor);
+        put_vector(e, &tile[c][first]);
+        add_smaller(e, hi, lo);
+      }
+      put_vector(hi - Exp::raise, sum + first);  // exactly: a power of 2
+      put_vector(lo, sum_rest + first);
     }
 #pragma omp simd
     for (int i = 0; i < kTile; i++) {
       double d, rest;
       two_sum(double(largest[i]), -scalars.target_logit[i], d, rest);
-      scalars.sum[i] = hi[i] + lo[i];
+      scalars.sum[i] = (double(sum[i]) + double(sum_rest[i])) * Exp::lower;
       scalars.rival[i] = largest[i];
       scalars.difference[i] = d;
       scalars.rival_rest[i] = absolute(d) < __builtin_inf() ? rest : 0.0;
     }
   }
 
-  // A double sum of floats needs no compensation at this length; a double sum of doubles gets it.
-  static void add_lanes(const A* x, double* hi, double* lo) {
+  void scale() {
 #pragma omp simd
     for (int i = 0; i < kTile; i++) {
-      if constexpr (sizeof(A) == 4) {
-        hi[i] += double(x[i]);
-      } else {
-        double rest;
-        two_sum(hi[i], x[i], hi[i], rest);
-        lo[i] += rest;
+      const LoweringFactor<A> by(scalars.others_factor[i]);
+      factor[i] = by.factor;
+      power[i] = by.power;
+    }
+    for (int first = 0; first < kTile; first += lanes) {
+      const Vector f = vector_at(factor + first), p = vector_at(power + first);
+      const Vector at_rival = Exp::raise * f * p;  // no entry is larger
+      Vector hi = at_rival, lo = {};
+      for (i64 c = 0; c < job.classes; c++) {
+        const Vector g = vector_at(&tile[c][first]) * f * p;
+        put_vector(g, &tile[c][first]);
+        add_smaller(g, hi, lo);
       }
+      Vector rest;
+      two_sum(hi, -at_rival, hi, rest);
+      put_vector(hi, sum + first);
+      put_vector(lo + rest, sum_rest + first);
     }
-  }
-
-  void scale() {
-    alignas(64) double hi[kTile] = {}, lo[kTile] = {};
-    alignas(64) A factor[kTile], target[kTile];
-#pragma omp simd
-    for (int i = 0; i < kTile; i++) factor[i] = A(scalars.others_factor[i]);
-    for (i64 c = 0; c < job.classes; c++) {
-#pragma omp simd
-      for (int i = 0; i < kTile; i++) tile[c][i] = tile[c][i] * factor[i];
-      add_lanes(tile[c], hi, lo);
-    }
-    const double tiny = sizeof(A) == 4 ? 0x1p-120 : 0x1p-1016;
     const bool may_sum = job.z_loss == 0;
 #pragma omp simd
     for (int i = 0; i < kTile; i++) {
       const double direct = scalars.target_grad[i];
-      const bool summed = may_sum && absolute(direct) > tiny;
-      target[i] = A(summed ? -(hi[i] + lo[i]) : direct + scalars.target_z[i]);
+      const bool summed = may_sum && absolute(direct) > LoweringFactor<A>::tiny;
+      target[i] = A(summed ? -(double(sum[i]) + double(sum_rest[i])) : direct + scalars.target_z[i]);
     }
-    for (int i = 0; i < kTile; i++) tile[job.label[rows[i]]][i] = target[i];
-    Stored* g = row_kernel.grad(rows[0]);
-    if (all_finite && filled == kTile && consecutive()) {
-      for (i64 c = 0; c < job.classes; c++)
-        for (int i = 0; i < kTile; i++) g[i * job.grad_step + c] = S::store(tile[c][i]);
+    store();
+  }
+
+  void store() {
+    if (all_fit && filled == kTile && (!short_rows() || (consecutive() && job.grad_step == job.classes))) {
+      for_panels([&](i64 c, int first) { store_panel(c, first); });
     } else {
       for (int i = 0; i < filled; i++)
-        for (i64 c = 0; c < job.classes && finite(i); c++) row_kernel.grad(rows[i])[c] = S::store(tile[c][i]);
+        for (i64 c = 0; c < job.classes && fit(i); c++)
+          row_kernel.grad(rows[i])[c] = S::store(label[i] == A(c) ? target[i] : tile[c][i]);
+    }
+  }
+
+  // In a row shorter than a vector each overwrites what the one before put behind its end; the last ones must not.
+  void store_panel(i64 c, int first) {
+    const Vector own = vector_at(label + first), at_own = vector_at(target + first);
+    Vector square[lanes];
+#pragma GCC unroll 16
+    for (int j = 0; j < lanes; j++) square[j] = own - A(c) == A(j) ? at_own : vector_at(&tile[c + j][first]);
+    turn(square);
+    const int whole = short_rows() ? lanes - int((lanes - 1) / job.classes) : lanes;
+#pragma GCC unroll 16
+    for (int i = 0; i < lanes; i++) {
+      Stored* g = row_kernel.grad(rows[first + i]) + c;
+      if (i < whole) {
+        store_vector<S>(square[i], g);
+      } else {
+        alignas(64) Stored stored[lanes];
+        store_vector<S>(square[i], stored);
+        __builtin_memcpy(g, stored, std::size_t(job.classes) * sizeof(Stored));
+      }
     }
   }
 
   // Whether a lane's memory is found without a pointer of its own: the common case.
   bool consecutive() const { return rows[kTile - 1] - rows[0] == kTile - 1; }
 
-  // Rivals at +inf, or all at -inf, are the row kernel's: there, what a row gives does not depend on its neighbours.
-  bool finite(int i) const { return largest[i] < A(kInf) && largest[i] > -A(kInf); }
+  // Rivals at +inf, or all at -inf, or far from 0 are the row kernel's: there, what a row gives does not depend on its
+  // neighbours.
+  bool fit(int i) const { return absolute(largest[i]) <= Exp::far; }
 
   void flush() {
     if (filled == 0) return;
     load();
+    find_rivals();
     int unfit = 0;
 #pragma omp simd reduction(| : unfit)
-    for (int i = 0; i < kTile; i++) unfit |= largest[i] < A(kInf) && largest[i] > -A(kInf) ? 0 : 1;
-    all_finite = unfit == 0;
+    for (int i = 0; i < kTile; i++) unfit |= absolute(largest[i]) <= Exp::far ? 0 : 1;
+    all_fit = unfit == 0;
     exponentiate();
-    label_scalars(scalars, job.scale, job.z_loss);
+    label_scalars(scalars, kTile, job.scale, job.z_loss);
     if (job.grad != nullptr) scale();
     for (int i = 0; i < filled; i++) {
-      if (!all_finite && !finite(i)) {
+      if (!all_fit && !fit(i)) {
         total.add(row_kernel.run(rows[i], rows[i] + 1));
-        continue;
+        scalars.loss[i] = 0;
+      } else if (job.loss != nullptr) {
+        static_cast<Stored*>(job.loss)[rows[i]] = S::store(A(scalars.loss[i]));
       }
-      total.add(scalars.loss[i]);
-      if (job.loss != nullptr) static_cast<Stored*>(job.loss)[rows[i]] = S::store(A(scalars.loss[i]));
+    }
+#pragma omp simd
+    for (int i = 0; i < kTile; i++) {
+      double rest;
+      two_sum(loss[i], i < filled ? scalars.loss[i] : 0.0, loss[i], rest);
+      loss_rest[i] += rest - rest == 0 ? rest : 0.0;
     }
     filled = 0;
   }
@@ -150,13 +220,20 @@ struct LabelTile {
       if (filled == kTile) flush();
     }
     flush();
+    for (int i = 0; i < kTile; i++) {
+      total.add(loss[i]);
+      total.add(loss_rest[i]);
+    }
     return total.value();
   }
 };
 
 template <class S>
 double label_kernel(const crossent::LabelJob& job, i64 begin, i64 end, void* scratch) {
-  if (job.classes <= kFewClasses) return LabelTile<S>(job, scratch).run(begin, end);
+  if (job.classes <= kFewClasses) {
+    const auto* last = static_cast<const typename S::Stored*>(job.logits) + (end - 1) * job.logits_step;
+    return LabelTile<S>(job, scratch, last + job.classes).run(begin, end);
+  }
   return LabelRows<S>(job, scratch).run(begin, end);
 }
 

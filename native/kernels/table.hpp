@@ -1,9 +1,9 @@
 // The one symbol that a level's object file exports: its kernels. Everything above is local to the file.
 #pragma once
 
+#include "../training/kernels/table.hpp"
 #include "distribution_rows.hpp"
 #include "label_tile.hpp"
-#include "../training/kernels/table.hpp"
 
 #define CROSSENT_DEFINE_LEVEL(name)                                                                  \
   namespace crossent {                                                                               \

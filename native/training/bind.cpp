@@ -45,7 +45,8 @@ struct HeldSparse {
   SparseMatrix<T> matrix(std::int64_t rows, std::int64_t columns) const {
     if (!start) return {};
     require(column && value && column->shape(0) == value->shape(0), "a sparse matrix needs a value per index");
-    require(start->shape(0) == static_cast<std::size_t>(rows) + 1, "indptr must have an entry more than there are rows");
+    require(start->shape(0) == static_cast<std::size_t>(rows) + 1,
+            "indptr must have an entry more than there are rows");
     const std::int64_t* at = start->data();
     const auto entries = static_cast<std::int64_t>(value->shape(0));
     require(at[0] >= 0 && at[rows] <= entries, "indptr must lie within the indices");
@@ -218,8 +219,10 @@ void bind_type(nb::module_& m, const char* rows_name, const char* network_name) 
              std::optional<Matrix<T>> probs, std::optional<Vector<std::int64_t>> probs_indptr,
              std::optional<Vector<std::int32_t>> probs_indices, std::optional<Vector<T>> probs_data,
              std::optional<Vector<double>> weight, std::optional<Vector<T>> class_weight, double smoothing) {
-            HeldRows<T> held{x, bytes, {indptr, indices, data}, labels, probs, {probs_indptr, probs_indices, probs_data},
-                             weight, class_weight, center, {}};
+            HeldRows<T> held{x,      bytes,        {indptr, indices, data},
+                             labels, probs,        {probs_indptr, probs_indices, probs_data},
+                             weight, class_weight, center,
+                             {}};
             held.take_features(count, features, byte_scale);
             held.take_truth(classes, smoothing);
             new (self) HeldRows<T>(std::move(held));

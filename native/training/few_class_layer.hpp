@@ -1,5 +1,6 @@
 // The only layer of a linear model of few classes on dense rows. A BLAS would want the rows copied together, and leaves
-// most of the vector lanes empty that would hold classes: here the rows stay where they are, and the lanes hold features.
+// most of the vector lanes empty that would hold classes: here the rows stay where they are, and the lanes hold
+// features.
 #pragma once
 
 #include <algorithm>
@@ -20,8 +21,8 @@ class FewClassLayer {
     return !rows.is_sparse() && rows.classes <= kMostClasses && rows.column_step == 1;
   }
 
-  // The rows named by order become the batch, the weights (features, classes) those of forward. `known` entries of order
-  // say which rows come later.
+  // The rows named by order become the batch, the weights (features, classes) those of forward. `known` entries of
+  // order say which rows come later.
   void load(const Rows<T>& rows, const std::int64_t* order, std::int64_t known, const T* weight) {
     step_ = (rows.features + kPadding - 1) / kPadding * kPadding;
     classes_ = rows.classes;
@@ -33,8 +34,8 @@ class FewClassLayer {
       for (std::int64_t j = 0; j < rows.features; ++j) weight_[c * step_ + j] = weight[j * classes_ + c];
     }
     const void* x = rows.bytes ? static_cast<const void*>(rows.bytes) : rows.x;
-    placed_ = {x, rows.bytes != nullptr, rows.row_step, rows.features, double(rows.byte_scale), center_.data(), order,
-               known};
+    placed_ = {
+        x, rows.bytes != nullptr, rows.row_step, rows.features, double(rows.byte_scale), center_.data(), order, known};
   }
 
   void forward(const T* bias, std::int64_t begin, std::int64_t end, T* out) const {

@@ -96,8 +96,8 @@ class Network {
     });
   }
 
-  // Sum of the batch's weighted losses; adds to correct the rows whose greatest logit is at the label, or at the truth's
-  // greatest probability (the first of equals).
+  // Sum of the batch's weighted losses; adds to correct the rows whose greatest logit is at the label, or at the
+  // truth's greatest probability (the first of equals).
   double loss(const T* theta, Workers& workers, std::int64_t& correct) {
     std::vector<std::int64_t> right((n_ + shard_rows() - 1) / shard_rows());
     const double loss = over_shards(workers, [&](std::int64_t begin, std::int64_t end) {
@@ -150,7 +150,8 @@ class Network {
 
   void cut() {
     std::int64_t offset = 0;
-    const auto add = [&](std::int64_t layer, bool is_weight, std::int64_t count, std::int64_t step, std::int64_t width) {
+    const auto add = [&](std::int64_t layer, bool is_weight, std::int64_t count, std::int64_t step,
+                         std::int64_t width) {
       for (std::int64_t begin = 0; begin < count; begin += step) {
         const std::int64_t end = std::min(begin + step, count), size = (end - begin) * width;
         blocks_.push_back({layer, is_weight, begin, end, offset, size});
@@ -166,9 +167,7 @@ class Network {
     }
   }
 
-  std::int64_t shard_rows() const {
-    return std::clamp((n_ / kShards + 15) / 16 * 16, kShortShard, kLongShard);
-  }
+  std::int64_t shard_rows() const { return std::clamp((n_ / kShards + 15) / 16 * 16, kShortShard, kLongShard); }
 
   // Sum of work(begin, end) over the batch's shards, in their order.
   template <class Work>
@@ -271,7 +270,8 @@ class Network {
       theta -= weights(layer) + units;
       const T* input = activation_[layer].data();
       T* input_bar = activation_bar_[layer].data();
-      input_gradient(gemm_, end - begin, width, units, out_bar(layer) + begin * units, theta, input_bar + begin * width);
+      input_gradient(gemm_, end - begin, width, units, out_bar(layer) + begin * units, theta,
+                     input_bar + begin * width);
       training_kernels<T>().relu_gradient(input + begin * width, (end - begin) * width, kept_scale,
                                           input_bar + begin * width);
     }

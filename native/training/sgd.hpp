@@ -178,7 +178,8 @@ Progress descend(Network<T>& network, const Descent& descent, const Rows<T>& row
   for (; progress.batches < batches; ++progress.batches) {
     const std::int64_t k = progress.batches;
     double loss = 0;
-    if (!run.step(k, order + bounds[k], bounds[k + 1] - bounds[k], bounds[batches] - bounds[k], learning_rate[k], loss)) break;
+    if (!run.step(k, order + bounds[k], bounds[k + 1] - bounds[k], bounds[batches] - bounds[k], learning_rate[k], loss))
+      break;
     progress.loss += loss;
   }
   run.end();

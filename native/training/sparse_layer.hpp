@@ -2,8 +2,9 @@
 //
 // With S the stored weights, a vector w and t = c'S the layer's weights are W = S + c w', so that
 //   (x - c)'W = x'S + (x'c - |c|²) w' - t'     and     dL/dW = X'G - c g',  g the column sums of G = dL/d(output):
-// X'G changes S in the rows of features that the batch has, -g changes w, and c'X'G = Σ_i (x_i'c) G_i changes t. Momentum
-// and the l2 penalty act on S, w and t alike; on rows of S that the batch does not have they act later, all at once.
+// X'G changes S in the rows of features that the batch has, -g changes w, and c'X'G = Σ_i (x_i'c) G_i changes t.
+// Momentum and the l2 penalty act on S, w and t alike; on rows of S that the batch does not have they act later, all at
+// once.
 #pragma once
 
 #include <algorithm>
@@ -93,9 +94,8 @@ class SparseLayer {
     }
   }
   void add_gradient(const T* out_bar, std::int64_t block, T* grad) const {
-    each_touched(block, [&](std::int64_t slot, std::int64_t feature) {
-      product(out_bar, slot, grad + feature * units_);
-    });
+    each_touched(block,
+                 [&](std::int64_t slot, std::int64_t feature) { product(out_bar, slot, grad + feature * units_); });
   }
 
   // Descent that leaves out the rows of S that a batch does not touch, from start_descent to end_descent: in between

@@ -28,7 +28,8 @@ class Transitions {
       to_block_.push_back({1, 0, 0, 1});
     }
     to_end_.push_back({1, 0, 0, 1});
-    for (std::int64_t from = steps_ / kBlock * kBlock; from <= steps_; ++from) to_end_[from] = times(step, to_end_[from]);
+    for (std::int64_t from = steps_ / kBlock * kBlock; from <= steps_; ++from)
+      to_end_[from] = times(step, to_end_[from]);
     ++steps_;
   }
 

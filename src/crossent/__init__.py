@@ -17,14 +17,16 @@ if TYPE_CHECKING:
     from crossent.explanation import Comparison, Explanation, compare, explain
     from crossent.loss import LossGrad, cross_entropy, cross_entropy_and_grad
     from crossent.probabilities import cross_entropy_from_probs, entropy, kl_divergence
-    from crossent.simplex import Differential, differential
+    from crossent.simplex import Certificate, Differential, Path, differential, differential_from_logits
 
 _HOMES = {
+    "Certificate": "simplex",
     "Comparison": "explanation",
     "Differential": "simplex",
     "Explanation": "explanation",
     "LossCurveDisplay": "estimators.loss_curve",
     "LossGrad": "loss",
+    "Path": "simplex",
     "SoftmaxClassifier": "estimators.softmax_classifier",
     "compare": "explanation",
     "cpu_level": "cpu",
@@ -33,17 +35,20 @@ _HOMES = {
     "cross_entropy_and_grad": "loss",
     "cross_entropy_from_probs": "probabilities",
     "differential": "simplex",
+    "differential_from_logits": "simplex",
     "entropy": "probabilities",
     "explain": "explanation",
     "kl_divergence": "probabilities",
 }
 
 __all__ = [
+    "Certificate",
     "Comparison",
     "Differential",
     "Explanation",
     "LossCurveDisplay",
     "LossGrad",
+    "Path",
     "SoftmaxClassifier",
     "__version__",
     "compare",
@@ -53,6 +58,7 @@ __all__ = [
     "cross_entropy_and_grad",
     "cross_entropy_from_probs",
     "differential",
+    "differential_from_logits",
     "entropy",
     "explain",
     "kl_divergence",

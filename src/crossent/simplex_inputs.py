@@ -1,10 +1,11 @@
-"""One prediction and its truth as a caller writes them, checked class by class."""
+"""Predictions and their truths as a caller writes them, checked row by row and class by class."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeAlias
+from fractions import Fraction
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from crossent.errors import invalid_type, invalid_value
 
 FloatArray: TypeAlias = NDArray[np.float64]
+Array: TypeAlias = NDArray[Any]
 Target: TypeAlias = int | str | Mapping[str, float] | ArrayLike
 Pay: TypeAlias = int | str | ArrayLike
 
@@ -61,60 +63,124 @@ def class_index(value: object, classes: Sequence[str], argument: str, also: Sequ
             return classes.index(value)
         shown = [repr(name) for name in (*also, *classes[:_LISTED])]
         more = f", … ({len(classes)} classes)" if len(classes) > _LISTED else ""
-        raise invalid_value(argument, value, "one of " + ", ".join(shown) + more)
+        raise invalid_value(argument, str(value), "one of " + ", ".join(shown) + more)
     raise invalid_type(argument, value, "a class index or a class name")
 
 
-def per_class(values: ArrayLike, argument: str, n_classes: int | None = None) -> FloatArray:
-    """Return a float64 copy of one number per class; NaN is refused by `refuse`, not here."""
-    try:
-        array = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{argument} cannot be read as one number per class: {error}") from None
-    if array.ndim != 1:
-        raise invalid_value(f"{argument}.shape", array.shape, "one prediction: one number per class, (C,)")
-    if array.size == 0:
+def row_name(argument: str, row: Iterable[int]) -> str:
+    """Return the argument's name with the row in it: ``probs[3]``, or ``probs`` for one prediction."""
+    inside = ", ".join(str(int(i)) for i in row)
+    return f"{argument}[{inside}]" if inside else argument
+
+
+def per_class(values: ArrayLike, argument: str, shape: tuple[int, ...] | None = None, *, exact: bool = False) -> Array:
+    """Return a copy with one number per class along the last axis; NaN is refused by `refuse`, not here.
+
+    The numbers are float64, or fractions where ``exact`` is set. ``shape`` is the one expected.
+    """
+    if exact:
+        array = _fractions(values, argument)
+    else:
+        try:
+            array = np.array(np.asarray(values), dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"{argument} cannot be read as one number per class: {error}") from None
+    if array.ndim == 0:
+        raise invalid_value(f"{argument}.shape", array.shape, "one number per class, (C,), or rows of them, (..., C)")
+    if array.shape[-1] == 0:
         raise invalid_value(f"len({argument})", 0, "at least 2, one number per class")
-    if n_classes is not None and array.size != n_classes:
-        raise invalid_value(f"len({argument})", array.size, f"{n_classes}, one number per class")
+    if shape is not None and array.shape != shape:
+        if array.ndim == len(shape) == 1:
+            raise invalid_value(f"len({argument})", array.size, f"{shape[0]}, one number per class")
+        raise invalid_value(f"{argument}.shape", array.shape, f"{shape}, one number per class")
     return array
 
 
-def refuse(bad: NDArray[np.bool_], values: FloatArray, classes: Sequence[str], argument: str, want: str) -> None:
-    """Raise for the first class whose value is bad."""
+def refuse(bad: NDArray[np.bool_], values: Array, classes: Sequence[str], argument: str, want: str) -> None:
+    """Raise for the first number that is bad, naming its row and class."""
     if bad.any():
-        index = int(np.argmax(bad))
-        raise invalid_value(f"{argument}[{classes[index]!r}]", float(values[index]), want)
+        place = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), bad.shape))
+        inside = ", ".join([*map(str, place[:-1]), repr(classes[place[-1]])])
+        raise invalid_value(f"{argument}[{inside}]", float(values[place]), want)
 
 
-def masses(values: ArrayLike, classes: Sequence[str], argument: str) -> FloatArray:
+def masses(
+    values: ArrayLike, classes: Sequence[str], argument: str, shape: tuple[int, ...], *, exact: bool = False
+) -> Array:
     """Return non-negative, finite numbers, one per class."""
-    array = per_class(values, argument, len(classes))
-    refuse(~(np.isfinite(array) & (array >= 0)), array, classes, argument, "a finite number >= 0")
-    return array + 0.0  # -0.0 would come back as a sign in the derivatives
+    array = per_class(values, argument, shape, exact=exact)
+    good = np.asarray((array >= 0) & (array < math.inf), dtype=bool)
+    refuse(~good, array, classes, argument, "a finite number >= 0")
+    return array if exact else array + 0.0  # -0.0 would come back as a sign in the derivatives
 
 
-def truth_masses(target: Target, classes: Sequence[str]) -> FloatArray:
-    """Return the truth as a mass per class: a label is all of mass 1, a mapping may leave classes out."""
-    n_classes = len(classes)
+def truth_masses(target: Target, classes: Sequence[str], lead: tuple[int, ...] = (), *, exact: bool = False) -> Array:
+    """Return the truth as masses (*lead, C): a label is all of mass 1, a mapping may leave classes out."""
+    shape = (*lead, len(classes))
     if isinstance(target, Mapping):
-        truth = np.zeros(n_classes)
-        given = target
-        if not given:
-            raise invalid_value("target", {}, "a mass for at least one class")
-        indices = [class_index(name, classes, "target") for name in given]
-        truth[indices] = per_class(list(given.values()), "target")
-        return masses(truth, classes, "target")
-    if isinstance(target, (int, str, np.integer, bool)) or np.ndim(target) == 0:
-        if isinstance(target, np.ndarray):
-            target = target[()]
-        truth = np.zeros(n_classes)
-        truth[class_index(target, classes, "target")] = 1.0
-        return truth
-    return masses(target, classes, "target")
+        if lead:
+            raise invalid_type("target", target, f"labels of shape {lead} or masses of shape {shape}, for rows")
+        return _masses_by_name(target, classes, exact=exact)
+    try:
+        given = np.asarray(target)
+    except ValueError as error:
+        raise TypeError(f"target cannot be read as labels or masses: {error}") from None
+    if given.ndim == 0 and not lead:
+        return _one_hot(np.array(class_index(given[()], classes, "target")), shape, exact=exact)
+    if lead and given.shape == lead:
+        return _one_hot(_labels(given, classes), shape, exact=exact)
+    if lead and given.shape != shape:
+        raise invalid_value("target.shape", given.shape, f"{lead}, one label per row, or {shape}, masses")
+    return masses(target, classes, "target", shape, exact=exact)
 
 
-def sum_of(values: FloatArray) -> float:
+def _masses_by_name(target: Mapping[str, Any], classes: Sequence[str], *, exact: bool) -> Array:
+    if not target:
+        raise invalid_value("target", {}, "a mass for at least one class")
+    given = per_class(list(target.values()), "target", exact=exact)
+    truth = np.full(len(classes), Fraction(0) if exact else 0.0, dtype=given.dtype)
+    truth[[class_index(name, classes, "target") for name in target]] = given
+    return masses(truth, classes, "target", truth.shape, exact=exact)
+
+
+def _labels(given: Array, classes: Sequence[str]) -> NDArray[np.int64]:
+    if given.dtype.kind in "iu" and given.size and given.min() >= 0 and given.max() < len(classes):
+        return given.astype(np.int64)
+    labels = np.empty(given.shape, dtype=np.int64)
+    for row in np.ndindex(given.shape):
+        labels[row] = class_index(given[row], classes, row_name("target", row))
+    return labels
+
+
+def _one_hot(labels: NDArray[Any], shape: tuple[int, ...], *, exact: bool) -> Array:
+    truth = np.zeros(shape)
+    np.put_along_axis(truth, labels[..., None], 1.0, axis=-1)
+    return _fractions(truth.astype(int), "target") if exact else truth
+
+
+def has_fractions(values: object) -> bool:
+    """Return whether a `fractions.Fraction` is among the numbers."""
+    if isinstance(values, np.ndarray) and values.dtype != object:
+        return False
+    return any(isinstance(value, Fraction) for value in np.asarray(values, dtype=object).flat)
+
+
+def fraction(value: object, argument: str) -> Fraction:
+    """Return a fraction or an integer as a fraction; a TypeError for a float, whose digits would be made up."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (Fraction, int, np.integer)):
+        raise invalid_type(argument, value, "a Fraction or an int, as probs are exact")
+    return Fraction(value) if isinstance(value, Fraction) else Fraction(int(value))
+
+
+def _fractions(values: ArrayLike, argument: str) -> Array:
+    given = np.array(values, dtype=object)
+    out = np.empty(given.shape, dtype=object)
+    for place in np.ndindex(given.shape):
+        out[place] = fraction(given[place], row_name(argument, place))
+    return out
+
+
+def sum_of(values: Array) -> float:
     """Return the correctly rounded sum, inf where it is beyond float64."""
     try:
         return math.fsum(values.tolist())
@@ -122,17 +188,25 @@ def sum_of(values: FloatArray) -> float:
         return math.inf
 
 
-def payment_weights(pay: Pay, classes: Sequence[str]) -> FloatArray:
-    """Return who pays, as weights w that sum to 1: a class, everyone equally, or the weights given."""
+def wrong_sum(of: str, total: Any, expected: str) -> ValueError:
+    """Return (to raise) the error for a sum, fractions as they are written."""
+    shown = str(total) if isinstance(total, Fraction) else repr(float(total))
+    return ValueError(f"the sum of {of} = {shown}: expected {expected}")
+
+
+def payment_weights(pay: Pay, classes: Sequence[str], *, exact: bool = False) -> Array:
+    """Return who pays, as weights w (C,) that sum to 1: a class, everyone equally, or the weights given."""
+    one = Fraction(1) if exact else 1.0
     if isinstance(pay, (int, str, np.integer, bool)):
         if pay == "everyone":
-            return np.full(len(classes), 1.0 / len(classes))
-        weights = np.zeros(len(classes))
-        weights[class_index(pay, classes, "pay", GENERAL_RULES)] = 1.0
+            return np.full(len(classes), one / len(classes))
+        weights = np.full(len(classes), one * 0)
+        weights[class_index(pay, classes, "pay", GENERAL_RULES)] = one
         return weights
-    weights = per_class(pay, "pay", len(classes))
-    refuse(~np.isfinite(weights), weights, classes, "pay", "a finite share")
-    total = sum_of(weights)
-    if abs(total - 1.0) > 1e-9:
-        raise invalid_value("the sum of pay", total, "1: what one class gains, the payers give up")
+    weights = per_class(pay, "pay", (len(classes),), exact=exact)
+    bad = np.asarray(~((weights > -math.inf) & (weights < math.inf)), dtype=bool)
+    refuse(bad, weights, classes, "pay", "a finite share")
+    total = sum(weights.tolist()) if exact else sum_of(weights)
+    if abs(total - 1) > (0 if exact else 1e-9):
+        raise wrong_sum("pay", total, "1: what one class gains, the payers give up")
     return weights

@@ -12,8 +12,10 @@ import pytest
 from typer.testing import CliRunner
 
 from crossent.cli import app, main
-from crossent.cli.explain import explain_row, read_numbers
+from crossent.cli.class_numbers import read_numbers
+from crossent.cli.explain import explain_row
 from crossent.explanation.prediction import explain
+from crossent.stories import STORIES
 
 DOG = ["--probs", "dog=0.5,cat=0.49,bird=0.01", "--label", "dog"]
 INF = math.inf
@@ -91,6 +93,87 @@ def test_against_shows_the_same_loss_and_the_losses_after_one_step():
     assert read["comparison"]["same_loss"] is True
 
 
+def test_shares_pay_by_name_and_a_class_that_looks_like_shares_is_a_class():
+    read = json.loads(run(*DOG, "--pay", "cat=1/4,bird=3/4", "--pay", "cat", "--json"))
+    assert list(read["derivatives"])[3:] == ["0.25 cat + 0.75 bird", "cat"]
+    assert read["derivatives"]["0.25 cat + 0.75 bird"] == [-2, 0, 0]
+    odd = ["--probs", "cat=1=0.5,b=0.5", "--label", "b", "--pay", "cat=1", "--json"]
+    assert list(json.loads(run(*odd))["derivatives"])[3:] == ["cat=1"]
+
+
+def test_a_fraction_is_a_number():
+    assert json.loads(run("--probs", "dog=1/4,cat=3/4", "--label", "dog", "--json"))["prediction"] == [0.25, 0.75]
+
+
+def test_fractions_are_kept_through_every_format():
+    asked = ["--probs", "dog=1/2,cat=0.49,bird=1e-2", "--label", "dog", "--fractions", "--pay", "cat=1/3,bird=2/3"]
+    read = json.loads(run(*asked, "--metric", "natural", "--step", "0.25", "--json"))
+    assert read["prediction"] == ["1/2", "49/100", "1/100"]
+    assert read["loss_in_symbols"] == "log 2"
+    assert read["derivatives"]["everyone"] == ["-4/3", "2/3", "2/3"]
+    assert read["derivatives"]["1/3 cat + 2/3 bird"] == ["-2", "0", "0"]
+    assert read["descents"]["natural"]["prediction"] == ["5/8", "147/400", "3/400"]
+    assert "log 2 = 0.6931 nats" in run(*asked)
+    assert r"\tfrac{49}{100}" in run(*asked, "--latex")
+    pair = json.loads(run(*asked, "--against", "bird=1/4,cat=1/4,dog=1/2", "--json"))["comparison"]
+    assert (pair["differential_deviation"], pair["logit_gradient_deviation"]) == ("0", "6/25")
+
+
+def test_a_metric_shows_where_one_step_leads():
+    text = " ".join(run(*DOG, "--metric", "euclidean", "--metric", "natural", "--metric", "logit").split())
+    assert "logit: −J·g" in text
+    assert "A step of 1 takes the loss from 0.6931 nats to 0.3193 nats." in text
+    read = json.loads(run(*DOG, "--metric", "logit", "--json"))
+    assert list(read["descents"]) == ["logit"]
+    assert read["descents"]["logit"]["velocity"] == read["velocities"]["logit"]
+
+
+def test_other_losses_by_name_with_parameters():
+    assert "Brier loss 0.4902" in run(*DOG, "--loss", "brier")
+    focal = json.loads(run(*DOG, "--loss", "focal:gamma=3", "--json"))
+    assert focal["loss"] == pytest.approx(0.5**3 * math.log(2))
+    assert json.loads(run(*DOG, "--loss", "cross-entropy", "--json")) == json.loads(run(*DOG, "--json"))
+    pair = json.loads(run(*DOG, "--loss", "brier", "--against", "bird=0.25,dog=0.5,cat=0.25", "--json"))
+    assert pair["comparison"]["same_loss"] is False
+
+
+def test_the_step_of_a_comparison_is_asked_for():
+    asked = [*DOG, "--against", "bird=0.25,dog=0.5,cat=0.25", "--step", "0.5", "--json"]
+    read = json.loads(run(*asked))["comparison"]
+    assert read["step"] == 0.5
+    assert 0.3193 < read["losses_after_step"][0] < read["losses_after_step"][1] < math.log(2)
+
+
+def test_stories_are_listed_and_told():
+    assert [line.split()[0] for line in run("--story", "list").splitlines() if line[0] != " "] == list(STORIES)
+    assert [one["name"] for one in json.loads(run("--story", "list", "--json"))] == list(STORIES)
+    for name, one in STORIES.items():
+        assert run("--story", name).split() == one.to_text().split()
+        assert json.loads(run("--story", name, "--json")) == json.loads(one.to_json())
+    assert run("--story", "dog", "--latex") == STORIES["dog"].to_latex()
+
+
+def quiz(answers: str, *arguments: str) -> str:
+    command = [sys.executable, "-m", "crossent", "explain", *arguments, "--quiz"]
+    done = subprocess.run(command, input=answers, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_a_quiz_reads_a_pipe_and_ends_with_a_score():
+    out = quiz("b\na\n", *DOG)
+    assert out.rstrip().endswith("1 of 2 right; 5 of 7 not answered.")
+    assert quiz("", "--story", "deck").rstrip().endswith("None of 5 answered.")
+
+
+def test_a_quiz_as_json_has_the_questions_and_the_prediction():
+    read = json.loads(run(*DOG, "--quiz", "--json"))
+    assert read["prediction"] == json.loads(run(*DOG, "--json"))
+    assert len(read["quiz"]) == 7
+    for question in read["quiz"]:
+        assert [choice["right"] for choice in question["choices"]].count(True) == 1
+
+
 def test_deck_of_53_cards_from_a_file(tmp_path):
     suits, ranks = "♠♥♦♣", ["A", *map(str, range(2, 11)), "J", "Q", "K"]
     cards = [rank + suit for suit in suits for rank in ranks] + ["11♥"]
@@ -128,7 +211,7 @@ def test_names_may_hold_equals_signs_spaces_commas_and_any_script(tmp_path):
         (["--probs", "dog=0.5,cat=0.5", "--truth", "cow=1"], "--truth = 'cow': expected one of 'dog', 'cat'"),
         (["--probs", "dog=0.5,cat=0.5", "--truth", "dog=-1"], "--truth['dog'] = -1.0"),
         ([*DOG, "--pay", "cow"], "--pay = 'cow': expected one of 'nobody', 'everyone', 'in proportion', 'dog'"),
-        (["--probs", "dog=nan,cat=0.5", "--label", "dog"], "--probs: dog = nan: expected a number"),
+        (["--probs", "dog=nan,cat=0.5", "--label", "dog"], "--probs: dog = 'nan': expected a number"),
         (["--probs", "dog=half,cat=0.5", "--label", "dog"], "--probs: dog = 'half': expected a number"),
         (["--probs", "dog=1_0,cat=0.5", "--label", "dog"], "--probs: dog = '1_0': expected a number"),
         (["--probs", "dog", "--label", "dog"], "--probs: 'dog' is not NAME=NUMBER"),
@@ -151,6 +234,32 @@ def test_names_may_hold_equals_signs_spaces_commas_and_any_script(tmp_path):
         (["--model", "m", "--data", "d", "--row", "0"], "--row = 0: expected a row counted from 1"),
         (["--logits", "a=1,b=2", "--label", "a", "--normalize"], "--normalize divides --probs"),
         ([*DOG, "--row", "x"], "Invalid value for '--row'"),
+        ([*DOG, "--pay", "cat=0.5"], "the sum of --pay = 0.5: expected 1"),
+        ([*DOG, "--pay", "cow=1"], "--pay = 'cow': expected one of 'dog', 'cat', 'bird'"),
+        ([*DOG, "--pay", "cat=x"], "--pay: cat = 'x': expected a number"),
+        ([*DOG, "--quiz", "--latex"], "--quiz and --latex exclude each other"),
+        ([*DOG, "--quiz", "--against", "dog=1"], "--quiz takes one prediction: leave --against out"),
+        (["--probs", "a=1,b=0", "--truth", "a=0", "--quiz"], "--quiz: the truth has mass 0"),
+        ([*DOG, "--against", "dog=1,cat=0,bird=0", "--step", "0"], "--step = 0.0: expected a positive, finite number"),
+        ([*DOG, "--metric", "fisher"], "--metric = 'fisher': expected one of 'euclidean', 'natural', 'logit'"),
+        ([*DOG, "--metric", "logit", "--step", "nan"], "--step = nan: expected a positive, finite number"),
+        ([*DOG, "--loss", "hinge"], "--loss = 'hinge': expected one of 'cross-entropy', 'brier'"),
+        ([*DOG, "--loss", "focal:delta=1"], "--loss = 'focal:delta=1': expected parameters of Focal"),
+        ([*DOG, "--loss", "focal:gamma"], "--loss = 'gamma': expected PARAMETER=NUMBER"),
+        (
+            [*DOG, "--loss", "brier", "--fractions"],
+            "Brier is not computed in fractions",
+        ),
+        (["--probs", "a=1/2,b=1/3", "--label", "a", "--fractions"], "the sum of --probs = 5/6: expected exactly 1"),
+        (["--story", "cow"], "--story = 'cow': expected one of 'dog', 'deck'"),
+        (["--story", "dog", "--label", "dog"], "--story dog has its own numbers: leave --label out"),
+        (["--story", "list", "--label", "dog"], "--story list has its own numbers: leave --label out"),
+        (["--story", "list", "--quiz"], "--story list and --quiz exclude each other"),
+        (["--story", "dog", "--fractions"], "leave --fractions out"),
+        (["--logits", "a=1,b=2", "--label", "a", "--fractions"], "--fractions goes with --probs"),
+        (["--probs", "a=1/0,b=1", "--label", "a"], "--probs: a = '1/0': expected a number"),
+        (["--probs", "a=inf,b=1", "--label", "a", "--fractions"], "a = 'inf': expected a fraction, or a decimal"),
+        (["--probs", "a=1e9999999,b=1", "--label", "a", "--fractions"], "between 1e-400 and 1e400"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(capsys, arguments, message):

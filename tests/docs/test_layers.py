@@ -19,8 +19,8 @@ FLOORS = (
     {"loss", "simplex"},
     {"training"},
     {"probabilities", "explanation", "estimators"},
-    {"data"},
-    {"report"},
+    {"data", "stories"},
+    {"report", "explorer"},
     {"cli"},
     {"__main__"},
 )

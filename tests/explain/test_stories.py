@@ -80,6 +80,8 @@ def test_a_tiny_difference_is_not_called_the_same():
 def test_predictions_of_other_classes_are_not_compared():
     with pytest.raises(ValueError, match="the classes of second"):
         compare(FIRST, explain([0.5, 0.25, 0.25], target=0))
+    with pytest.raises(ValueError, match="the loss of second = 'Brier': expected that of first, 'cross-entropy'"):
+        compare(FIRST, explain(FIRST.differential.probs, target=0, classes=FIRST.differential.classes, loss="brier"))
     with pytest.raises(ValueError, match="step = 0"):
         compare(FIRST, SECOND, step=0)
 

@@ -1,5 +1,5 @@
-// A linear model of few classes on dense rows that stay where they are: products with the weights on their side (a class
-// a row), so that the vector lanes run along the features, and as many sums as there are registers.
+// A linear model of few classes on dense rows that stay where they are: products with the weights on their side (a
+// class a row), so that the vector lanes run along the features, and as many sums as there are registers.
 #pragma once
 
 #include "../kernels.hpp"
@@ -13,7 +13,7 @@ struct FewClasses {
   using Type = typename V::Type;
   using Rows = crossent::training::PlacedRows<A>;
   static constexpr int lanes = V::lanes;
-  static constexpr int kClasses = 6;                // worked on at once, at most
+  static constexpr int kClasses = 6;                   // worked on at once, at most
   static constexpr int kSide = V::bytes > 32 ? 4 : 2;  // rows or vectors of features worked on with them
 
   const Rows& rows;
@@ -52,9 +52,11 @@ struct FewClasses {
     return lane[0];
   }
 
-  // out (a row's classes next to each other) += rows' products with `count` classes' weights; `next` rows are asked for.
+  // out (a row's classes next to each other) += rows' products with `count` classes' weights; `next` rows are asked
+  // for.
   template <int side, int count>
-  void forward(const Stored* const* x, const Stored* const* next, const A* weight, i64 step, A* out, i64 classes) const {
+  void forward(const Stored* const* x, const Stored* const* next, const A* weight, i64 step, A* out,
+               i64 classes) const {
     Type sum[side][count] = {};
     const i64 whole = rows.features / lanes * lanes;
     const auto add = [&](i64 j, const auto& read_at) __attribute__((always_inline)) {
@@ -122,12 +124,23 @@ struct FewClasses {
     for (i64 k = 0; k < stretches; k++) {
       const i64 first = classes * k / stretches, count = classes * (k + 1) / stretches - first;
       switch (count) {
-        case 1: work.template operator()<1>(first); break;
-        case 2: work.template operator()<2>(first); break;
-        case 3: work.template operator()<3>(first); break;
-        case 4: work.template operator()<4>(first); break;
-        case 5: work.template operator()<5>(first); break;
-        default: work.template operator()<6>(first);
+        case 1:
+          work.template operator()<1>(first);
+          break;
+        case 2:
+          work.template operator()<2>(first);
+          break;
+        case 3:
+          work.template operator()<3>(first);
+          break;
+        case 4:
+          work.template operator()<4>(first);
+          break;
+        case 5:
+          work.template operator()<5>(first);
+          break;
+        default:
+          work.template operator()<6>(first);
       }
     }
   }

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from crossent.cli import demo, evaluate, explain, info, predict, train
+from crossent.cli import demo, evaluate, explain, explore, info, predict, train
 
 _ERROR, _INTERRUPTED = 2, 130
 
@@ -26,6 +26,7 @@ app.command("train")(train.command)
 app.command("evaluate")(evaluate.command)
 app.command("predict")(predict.command)
 app.command("explain")(explain.command)
+app.command("explore")(explore.command)
 app.command("info")(info.command)
 app.command("demo")(demo.command)
 

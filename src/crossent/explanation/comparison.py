@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from crossent.errors import invalid_value
-from crossent.explanation.prediction import Explanation, dump_json
-from crossent.simplex import Differential, differential_from_logits
-from crossent.simplex_inputs import FloatArray
+from crossent.explanation.losses import CROSS_ENTROPY
+from crossent.explanation.plain import dump_json, plain
+from crossent.explanation.prediction import Explanation
+from crossent.simplex import Certificate, Differential
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -42,30 +43,31 @@ class Comparison:
     def same_loss(self) -> bool:
         """Whether the losses agree to 1e-12 of their size."""
         one, two = self.first.differential.loss, self.second.differential.loss
-        return one == two or abs(one - two) <= _EQUAL * max(one, two)
+        return bool(one == two or abs(one - two) <= _EQUAL * max(one, two))
 
     @property
-    def differential_deviation(self) -> float:
-        """The largest difference between the two derivatives over all transfers from one class to another.
-
-        Two component vectors are the same 1-form on the simplex if they differ by a multiple of (1, …, 1):
-        this is the range of their difference.
-        """
-        one, two = self.first.differential.ambient, self.second.differential.ambient
-        return float(np.ptp(_difference(one, two)))
+    def certificate(self) -> Certificate:
+        """Whether the two derivatives are one: their ambient components differ by a multiple of (1, …, 1)."""
+        return self.first.differential.same_as(self.second.differential)
 
     @property
     def same_differential(self) -> bool:
-        """Whether every transfer costs the same at both predictions, to 1e-12 of the largest entry."""
-        one, two = self.first.differential.ambient, self.second.differential.ambient
-        finite = [float(x) for x in (*one, *two) if np.isfinite(x)]
-        return self.differential_deviation <= _EQUAL * max((abs(x) for x in finite), default=0.0)
+        """Whether every transfer costs the same at both predictions, to rounding."""
+        return bool(self.certificate)
 
     @property
-    def logit_gradient_deviation(self) -> float:
+    def differential_deviation(self) -> float | Fraction:
+        """The largest difference between the two derivatives over all transfers from one class to another."""
+        deviation: float | Fraction = self.certificate.deviation
+        return deviation
+
+    @property
+    def logit_gradient_deviation(self) -> float | Fraction:
         """The largest difference between entries of the two logit gradients."""
         one, two = self.first.differential.logits, self.second.differential.logits
-        return float(np.abs(one - two).max())
+        gaps = [Fraction(0) if a == b else abs(a - b) for a, b in zip(one.tolist(), two.tolist(), strict=True)]
+        largest = max(gaps)
+        return largest if self.first.differential.exact and self.second.differential.exact else float(largest)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the first explanation's dict, the second's as "against", and what sets them apart."""
@@ -75,8 +77,8 @@ class Comparison:
             "comparison": {
                 "same_loss": self.same_loss,
                 "same_differential": self.same_differential,
-                "differential_deviation": self.differential_deviation,
-                "logit_gradient_deviation": self.logit_gradient_deviation,
+                "differential_deviation": plain(self.differential_deviation),
+                "logit_gradient_deviation": plain(self.logit_gradient_deviation),
                 "step": self.step,
                 "losses_after_step": list(self.losses_after_step),
             },
@@ -107,7 +109,7 @@ def compare(first: Explanation, second: Explanation, *, step: float = 1.0) -> Co
     Raises
     ------
     ValueError
-        The classes differ, or the step is not a positive, finite number.
+        The classes or the losses differ, or the step is not a positive, finite number.
 
     Examples
     --------
@@ -121,17 +123,17 @@ def compare(first: Explanation, second: Explanation, *, step: float = 1.0) -> Co
     ours, theirs = first.differential.classes, second.differential.classes
     if ours != theirs:
         raise invalid_value("the classes of second", list(theirs), f"those of first, {list(ours)!r}")
-    if not 0 < step < np.inf:
+    one, two = (_loss_name(explained.differential) for explained in (first, second))
+    if one != two:
+        raise invalid_value("the loss of second", two, f"that of first, {one!r}")
+    if not 0 < step < math.inf:
         raise invalid_value("step", step, "a positive, finite number")
     return Comparison(first, second, step)
 
 
+def _loss_name(d: Differential) -> str:
+    return CROSS_ENTROPY if d.loss_function is None else d.loss_function.name
+
+
 def _after(d: Differential, step: float) -> float:
-    return differential_from_logits(d.log_probs - step * d.logits, d.truth, classes=d.classes).loss
-
-
-def _difference(one: FloatArray, two: FloatArray) -> FloatArray:
-    """Return one − two, 0 where both are the same infinity."""
-    gap = np.zeros_like(one)
-    np.subtract(one, two, out=gap, where=one != two)
-    return gap
+    return float(d.flow("logit", steps=1, step_size=step).losses[-1])

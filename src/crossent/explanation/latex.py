@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crossent.explanation.words import logit_entry, number, probability, shown
-from crossent.simplex_inputs import GENERAL_RULES
+from crossent.explanation.words import classes_shown, logit_entry, multiple, number, pays, probability, shown
+from crossent.simplex_inputs import GENERAL_RULES, FloatArray
 
 if TYPE_CHECKING:
     from crossent.explanation.prediction import Explanation
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 _DIGITS = 6
 _SHOWN = 6
 _ROWS_PER_TABLE = 30
-_COLUMNS_PER_TABLE = 4
+_CHARACTERS_PER_TABLE = 56
 
+_GREEK = ("alpha", "beta", "gamma", "delta", "epsilon", "lambda", "tau")
 _SPECIAL = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -45,6 +46,7 @@ _SPECIAL = {
     "ł": r"\l{}",
     "Ł": r"\L{}",
     **{c: "\\" + c for c in "#$%&_"},
+    **{c: rf"\ensuremath{{\{name}}}" for c, name in zip("αβγδελτ", _GREEK, strict=True)},
 }
 _ACCENTS = {
     "\u0300": "`",
@@ -85,13 +87,17 @@ def _character(c: str) -> str:
     return rf"\texttt{{U+{ord(c):04X}}}"
 
 
-def latex_number(value: float | str) -> str:
+def latex_number(value: float | Fraction | str) -> str:
     """Return a number for math mode.
 
     >>> latex_number(1e-20), latex_number(-float("inf")), latex_number(0.5)
     ('1\\\\times 10^{-20}', '-\\\\infty', '0.5')
     """
     text = value if isinstance(value, str) else number(value, _DIGITS)
+    top, over, bottom = text.partition("/")
+    if over:
+        sign, digits = ("-", top[1:]) if top.startswith("-") else ("", top)
+        return rf"{sign}\tfrac{{{digits}}}{{{bottom}}}"
     if text.startswith("1 - "):
         return "1-" + latex_number(text[4:])
     mantissa, e, exponent = text.replace("inf", r"\infty").partition("e")
@@ -102,8 +108,13 @@ def latex(explanation: Explanation) -> str:
     """Return the derivation as a fragment: loss, each rule of payment, why they agree, softmax, a table."""
     d = explanation.differential
     steps = [_loss_step(d), _ambient_step(d)]
-    steps += [_chart_step(d, r) for r in explanation.payers]
-    steps += [_general_step(explanation), _softmax_step(d), _natural_step(), *_tables(explanation)]
+    for rule, pay in explanation.payments.items():
+        if isinstance(pay, int):
+            steps.append(_chart_step(d, pay))
+        elif not isinstance(pay, str):
+            steps.append(_weights_step(explanation, rule, np.asarray(pay)))
+    steps += [_general_step(explanation), _softmax_step(d), _natural_step(d), *_descent_steps(explanation)]
+    steps += _tables(explanation)
     return "\n\n".join(steps) + "\n"
 
 
@@ -122,7 +133,8 @@ def _align(lines: Sequence[str]) -> str:
 
 
 def _fraction(d: Differential, c: int) -> str:
-    return rf"\frac{{{latex_number(d.truth[c])}}}{{{latex_number(probability(d, c, _DIGITS))}}}"
+    top, bottom = latex_number(d.truth[c]), latex_number(probability(d, c, _DIGITS))
+    return rf"{top}\big/{bottom}" if d.exact else rf"\frac{{{top}}}{{{bottom}}}"
 
 
 def _factor(d: Differential, c: int) -> str:
@@ -132,10 +144,14 @@ def _factor(d: Differential, c: int) -> str:
 
 def _rest(d: Differential, used: Sequence[int]) -> str:
     left = len(d.classes) - len(used)
-    return f" The other {left} classes are in the table below." if left else ""
+    return f" There are {left} more classes; tables follow." if left else ""
 
 
 def _loss_step(d: Differential) -> str:
+    if d.loss_function is not None:
+        name = latex_text(d.loss_function.name)
+        formula = rf"\[ {_letter(d)}(p,q) = {latex_number(d.loss)}. \]"
+        return rf"\textbf{{The {name} loss}} of the prediction $q$ under the truth $p$:" + "\n" + formula
     there = np.flatnonzero(d.truth).tolist()
     terms = [rf"{latex_number(d.truth[c])}\,\log {_factor(d, c)}" for c in there[: _SHOWN // 2]]
     if len(there) > _SHOWN // 2:
@@ -149,8 +165,18 @@ def _loss_step(d: Differential) -> str:
     return "\\textbf{The loss} of the prediction $q$ under the truth $p$, in nats:\n" + _align(lines)
 
 
+def _letter(d: Differential) -> str:
+    return "H" if d.loss_function is None else "L"
+
+
 def _ambient_step(d: Differential) -> str:
     used = _truth_first(d)
+    if d.loss_function is not None:
+        lines = [rf"{_sub('a', d.classes[c])} &= {latex_number(d.ambient[c])}" for c in used]
+        return (
+            r"\textbf{Nobody pays.} Hold every other probability fixed: $a_c = \partial L/\partial q_c$. "
+            r"The step leaves the simplex." + _rest(d, used) + "\n" + _align(lines)
+        )
     lines = [
         rf"{_sub('a', d.classes[c])} &= -{_fraction(d, c)} = {latex_number(d.ambient[c])}"
         if d.truth[c] > 0
@@ -169,6 +195,8 @@ def _ambient_step(d: Differential) -> str:
 def _chart_step(d: Differential, r: int) -> str:
     used = [c for c in _truth_first(d) if c != r]
     name, chart = d.classes[r], d.grad(r)
+    if d.loss_function is not None:
+        return _any_chart_step(d, r, used)
     share = _fraction(d, r) if d.truth[r] > 0 else "0"
     lines = []
     for c in used:
@@ -182,12 +210,46 @@ def _chart_step(d: Differential, r: int) -> str:
     )
 
 
+def _any_chart_step(d: Differential, r: int, used: Sequence[int]) -> str:
+    name, chart = d.classes[r], d.grad(r)
+    lines = [
+        rf"{_sub('a', d.classes[c])} - {_sub('a', name)} &= {latex_number(d.ambient[c])} "
+        rf"- ({latex_number(d.ambient[r])}) = {latex_number(chart[c])}"
+        for c in used
+    ]
+    return (
+        rf"\textbf{{{latex_text(name)} pays.}} Let ${_sub('q', name)} = 1 - \sum q_c$ over the others, so that "
+        rf"$\partial {_sub('q', name)}/\partial q_c = -1$. The chain rule takes ${_sub('a', name)}$ off every entry, "
+        r"and the payer's own entry is $0$:" + "\n" + _align(lines)
+    )
+
+
+def _weights_step(explanation: Explanation, rule: str, weights: FloatArray) -> str:
+    d = explanation.differential
+    payers = np.flatnonzero(weights).tolist()
+    listed = payers[: _SHOWN // 2]
+    terms = [
+        rf"{latex_number(weights[r])}\cdot {'' if d.ambient[r] >= 0 else '('}{latex_number(d.ambient[r])}"
+        + ("" if d.ambient[r] >= 0 else ")")
+        for r in listed
+    ] + [r"\dots"] * (len(listed) < len(payers))
+    pairing = rf"\langle w, a\rangle &= {' + '.join(terms)} = {latex_number(0 - explanation.multiples[rule])}"
+    values, used = explanation.derivatives[rule], _truth_first(d)
+    lines = [rf"{_sub('a', d.classes[c])} - \langle w, a\rangle &= {latex_number(values[c])}" for c in used]
+    return (
+        rf"\textbf{{{latex_text(pays(explanation, rule))}.}} The payers share the bill by these weights $w$:"
+        + _rest(d, used)
+        + "\n"
+        + _align([pairing, *lines])
+    )
+
+
 def _general_step(explanation: Explanation) -> str:
     d = explanation.differential
     lines = []
-    for rule, multiple in explanation.multiples.items():
-        title = latex_text(rule) + ("" if rule == "in proportion" else " pays")
-        lines.append(rf"\text{{{title}:}}\quad \lambda &= {latex_number(multiple)}")
+    for rule in explanation.rules:
+        size = latex_number(multiple(explanation, rule))
+        lines.append(rf"\text{{{latex_text(pays(explanation, rule))}:}}\quad \lambda &= {size}")
     return (
         r"\textbf{Any rule of payment} $w$ with $\sum_c w_c = 1$ moves along $e_c - w$ and gives "
         r"$a_c - \langle w, a\rangle$, which is $a_c + \lambda$ with the same "
@@ -201,57 +263,109 @@ def _general_step(explanation: Explanation) -> str:
 
 
 def _softmax_step(d: Differential) -> str:
-    used = _truth_first(d)
+    used, letter = _truth_first(d), _letter(d)
     lines = [
-        rf"\frac{{\partial H}}{{\partial {_sub('z', d.classes[c])}}} &= "
-        + ("" if d.mass == 1.0 else latex_number(d.mass) + r"\cdot ")
-        + rf"{_factor(d, c)} - {latex_number(d.truth[c])} = "
+        rf"\frac{{\partial {letter}}}{{\partial {_sub('z', d.classes[c])}}} &= "
+        + _softmax_terms(d, c)
         + latex_number(logit_entry(d, c, _DIGITS))
         for c in used
     ]
+    form = r" = P q_k - p_k, \qquad P = \sum_c p_c. \]" if letter == "H" else r" = q_k (a_k - \langle q, a\rangle). \]"
     return (
         r"\textbf{In logits} $z$, with $q = \operatorname{softmax}(z)$ and "
         r"$\partial q_c/\partial z_k = q_c(\delta_{ck} - q_k)$, the constant disappears because "
         r"$\sum_c \partial q_c/\partial z_k = 0$, and what remains is a covector:"
         + "\n"
-        + r"\[ \frac{\partial H}{\partial z_k} = \sum_c (a_c + \lambda)\, q_c(\delta_{ck} - q_k)"
-        + r" = P q_k - p_k, \qquad P = \sum_c p_c. \]"
+        + rf"\[ \frac{{\partial {letter}}}{{\partial z_k}} = \sum_c (a_c + \lambda)\, q_c(\delta_{{ck}} - q_k)"
+        + form
         + "\n"
         + _align(lines)
     )
 
 
-def _natural_step() -> str:
+def _softmax_terms(d: Differential, c: int) -> str:
+    if d.loss_function is not None:
+        return ""
+    mass = "" if d.mass == 1 else latex_number(d.mass) + r"\cdot "
+    return rf"{mass}{_factor(d, c)} - {latex_number(d.truth[c])} = "
+
+
+def _natural_step(d: Differential) -> str:
     return (
         r"\textbf{The natural gradient} is the vector $g$ on the simplex with "
         r"$\sum_c g_c v_c/q_c = \sum_c a_c v_c$ for every $v$ along it (Fisher--Rao metric): "
-        r"$g = Pq - p$, the same numbers as a vector."
+        + (r"$g = Pq - p$" if d.loss_function is None else r"$g_c = q_c(a_c - \langle q, a\rangle)$")
+        + ", the same numbers as a vector."
     )
 
 
+_VELOCITIES = {
+    "euclidean": (r"\dot q_c = -\bigl(a_c - \tfrac1C\sum_k a_k\bigr)", "the Euclidean metric of the probabilities"),
+    "natural": (r"\dot q_c = -q_c\bigl(a_c - \langle q, a\rangle\bigr)", "the Fisher--Rao metric"),
+    "logit": (
+        r"\dot q_c = -q_c\bigl(g_c - \langle q, g\rangle\bigr), \quad g_c = \partial/\partial z_c \text{ of the loss}",
+        "the Euclidean metric of the logits",
+    ),
+}
+
+
+def _descent_steps(explanation: Explanation) -> list[str]:
+    d, steps = explanation.differential, []
+    for metric, one in explanation.descents.items():
+        formula, name = _VELOCITIES[metric]
+        used = _truth_first(d)
+        lines = [
+            rf"\dot {_sub('q', d.classes[c])} &= {latex_number(number(one.velocity[c], _DIGITS))} &&\quad"
+            rf"\text{{after the step: }} {latex_number(number(one.probs[c], _DIGITS))}"
+            for c in used
+        ]
+        size = latex_number(one.step)
+        steps.append(
+            rf"\textbf{{Steepest descent}} in {name} is a vector along the simplex, ${formula}$. "
+            rf"A step of ${size}$ takes the loss from ${latex_number(d.loss)}$ to ${latex_number(one.loss)}$:"
+            + _rest(d, used)
+            + "\n"
+            + _align(lines)
+        )
+    return steps
+
+
 def _tables(explanation: Explanation) -> list[str]:
-    d = explanation.differential
+    d, some = explanation.differential, classes_shown(explanation)
     columns: list[tuple[str, list[str]]] = [
-        ("truth", [number(p, _DIGITS) for p in d.truth]),
-        ("prediction", [probability(d, c, _DIGITS) for c in range(len(d.classes))]),
+        ("truth", [number(d.truth[c], _DIGITS) for c in some]),
+        ("prediction", [probability(d, c, _DIGITS) for c in some]),
     ]
     for rule, values in explanation.derivatives.items():
-        title = latex_text(rule) + (" pays" if rule not in GENERAL_RULES else "")
-        columns.append((title, [number(value, _DIGITS) for value in values]))
-    columns.append(("logits, natural", [logit_entry(d, c, _DIGITS) for c in range(len(d.classes))]))
-    n_parts = math.ceil(len(columns) / _COLUMNS_PER_TABLE)
-    size = math.ceil(len(columns) / n_parts)
+        title = latex_text(rule if rule in GENERAL_RULES else pays(explanation, rule))
+        columns.append((title, [number(values[c], _DIGITS) for c in some]))
+    columns.append(("logits, natural", [logit_entry(d, c, _DIGITS) for c in some]))
+    names = [latex_text(d.classes[c]) for c in some]
     return [
-        _table(d, columns[at : at + size], range(row, min(row + _ROWS_PER_TABLE, len(d.classes))))
-        for at in range(0, len(columns), size)
-        for row in range(0, len(d.classes), _ROWS_PER_TABLE)
+        _table(names, part, range(row, min(row + _ROWS_PER_TABLE, len(names))))
+        for part in _packed(columns)
+        for row in range(0, len(names), _ROWS_PER_TABLE)
     ]
 
 
-def _table(d: Differential, columns: Sequence[tuple[str, list[str]]], rows: range) -> str:
+def _packed(columns: Sequence[tuple[str, list[str]]]) -> Iterator[list[tuple[str, list[str]]]]:
+    """Columns for one table after another, none wider than a page."""
+    pending: list[tuple[str, list[str]]] = []
+    width = 0
+    for title, cells in columns:
+        needed = 2 + max(len(title), *map(len, cells))
+        if pending and width + needed > _CHARACTERS_PER_TABLE:
+            yield pending
+            pending, width = [], 0
+        pending.append((title, cells))
+        width += needed
+    yield pending
+
+
+def _table(names: Sequence[str], columns: Sequence[tuple[str, list[str]]], rows: range) -> str:
     lines = [" & ".join(["class", *(title for title, _ in columns)]) + r" \\ \hline\rule{0pt}{2.6ex}%"]
-    for c in rows:
-        cells = [f"${latex_number(values[c])}$" for _, values in columns]
-        lines.append(" & ".join([latex_text(d.classes[c]), *cells]) + r" \\")
+    for row in rows:
+        cells = [f"${values[row] if '/' in values[row] else latex_number(values[row])}$" for _, values in columns]
+        lines.append(" & ".join([names[row], *cells]) + r" \\")
     body = "\n".join(lines)
     return f"\\medskip\\noindent\n\\begin{{tabular}}{{l{'r' * len(columns)}}}\n{body}\n\\end{{tabular}}"

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from crossent.errors import invalid_type
-from crossent.simplex import Differential, differential, differential_from_logits
-from crossent.simplex_inputs import GENERAL_RULES, FloatArray, Target, class_index
+from crossent.errors import invalid_choice, invalid_type, invalid_value
+from crossent.explanation.descent import METRICS, Descent, descent
+from crossent.explanation.losses import CROSS_ENTROPY, loss_function
+from crossent.explanation.payments import Asked, Number, Shares, payments
+from crossent.explanation.plain import dump_json, plain
+from crossent.family import PredictionLoss
+from crossent.simplex import (
+    Certificate,
+    Differential,
+    differential,
+    differential_from_logits,
+    symbolic_loss,
+)
+from crossent.simplex_inputs import Array, Pay, Target
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-Named: TypeAlias = ArrayLike | Mapping[str, float]
+    from crossent.explanation.quiz import Question
+
+Named: TypeAlias = ArrayLike | Sequence[Number] | Shares
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,39 +42,75 @@ class Explanation:
     ----------
     differential : Differential
         The prediction, the truth, the loss and its derivative.
-    payers : tuple of int
-        The classes whose charts (``pay=r``) are shown beside the three general rules.
+    payments : dict
+        Who pays, by the name of its column, as `Differential.grad` takes it: the three general rules, then
+        the classes (by index) and the weights that were asked for.
+    metrics : tuple of str
+        The metrics whose steepest descent is shown.
+    step : float
+        How large a step `descents` takes.
     """
 
     differential: Differential
-    payers: tuple[int, ...]
+    payments: Mapping[str, Pay]
+    metrics: tuple[str, ...] = ()
+    step: float = 1.0
 
     @property
     def rules(self) -> tuple[str, ...]:
-        """The rules of payment shown: nobody, everyone, in proportion, then the paying classes by name."""
-        return (*GENERAL_RULES, *(self.differential.classes[r] for r in self.payers))
+        """The rules of payment shown: nobody, everyone, in proportion, then the payers asked for, by name."""
+        return tuple(self.payments)
 
     @property
-    def derivatives(self) -> dict[str, FloatArray]:
+    def derivatives(self) -> dict[str, Array]:
         """The derivative as each class rises, by rule of payment."""
-        return {rule: self.differential.grad(rule) for rule in self.rules}
+        return {rule: self.differential.grad(pay) for rule, pay in self.payments.items()}
 
     @property
-    def multiples(self) -> dict[str, float]:
+    def multiples(self) -> dict[str, float | Fraction]:
         """λ by rule, in: derivatives[rule] = derivatives["nobody"] + λ·(1, …, 1)."""
-        return {rule: self.differential.multiple(rule) for rule in self.rules}
+        return {rule: self.differential.multiple(pay) for rule, pay in self.payments.items()}
+
+    @property
+    def certificates(self) -> dict[str, Certificate]:
+        """By rule, that its components are the ambient ones plus a multiple of (1, …, 1): the same derivative."""
+        d = self.differential
+        return {rule: d.same_as(values) for rule, values in self.derivatives.items()}
+
+    @property
+    def descents(self) -> dict[str, Descent]:
+        """Steepest descent by metric, and where one step leads."""
+        return {metric: descent(self.differential, metric, self.step) for metric in self.metrics}
+
+    def quiz(self) -> tuple[Question, ...]:
+        """Return questions about this prediction, whose wrong choices are what known misconceptions give."""
+        from crossent.explanation.quiz import questions
+
+        return questions(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the numbers as plain floats and lists, every vector as long as ``"classes"``."""
+        """Return the numbers as plain floats and lists, every vector as long as ``"classes"``.
+
+        Fractions are strings, ``"1/2"``, that ``fractions.Fraction`` reads back; then ``"loss_in_symbols"`` has the
+        loss as ``"log 2"``.
+        """
         d = self.differential
         return {
             "classes": list(d.classes),
-            "truth": d.truth.tolist(),
-            "prediction": d.probs.tolist(),
+            "truth": plain(d.truth),
+            "prediction": plain(d.probs),
             "loss": d.loss,
-            "derivatives": {rule: values.tolist() for rule, values in self.derivatives.items()},
-            "logit_gradient": d.logits.tolist(),
-            "natural_gradient": d.natural.tolist(),
+            **({"loss_in_symbols": symbolic_loss(d)} if d.exact and d.loss_function is None else {}),
+            "derivatives": {rule: plain(values) for rule, values in self.derivatives.items()},
+            "multiples": {rule: plain(value) for rule, value in self.multiples.items()},
+            "certificates": {
+                rule: {"same": one.same, "multiple": plain(one.multiple), "deviation": plain(one.deviation)}
+                for rule, one in self.certificates.items()
+            },
+            "velocities": {metric: plain(values) for metric, values in d.velocities.items()},
+            "logit_gradient": plain(d.logits),
+            "natural_gradient": plain(d.natural),
+            "descents": {metric: one.to_dict() for metric, one in self.descents.items()},
         }
 
     def to_json(self, *, indent: int | None = 2) -> str:
@@ -103,7 +152,10 @@ def explain(
     logits: Named | None = None,
     target: Target,
     classes: Sequence[object] | None = None,
-    pay: int | str | Iterable[int | str] = "nobody",
+    pay: Asked = "nobody",
+    loss: str | PredictionLoss = CROSS_ENTROPY,
+    metric: str | Iterable[str] = (),
+    step: float = 1.0,
     normalize: bool = False,
 ) -> Explanation:
     """Explain one prediction: the loss, and its derivative for each rule of who pays.
@@ -118,9 +170,16 @@ def explain(
         The truth: a class by index or name, or a distribution.
     classes : sequence of str, optional
         Names; the keys of a mapping otherwise, else ``"0"``, ``"1"``, ….
-    pay : str, int or several of them
-        Classes to show as payers beside nobody, everyone and in proportion, which are always shown. Where no
-        class is named, it is the class with the most truth: the one the popular question is about.
+    pay : str, int, mapping or array-like of shape (C,), or several of them
+        Who pays beside nobody, everyone and in proportion, which are always shown: a class, or weights that
+        sum to 1, as ``{"cat": 0.5, "bird": 0.5}`` or one per class. Where none is named, it is the class
+        with the most truth: the one the popular question is about.
+    loss : str or PredictionLoss
+        ``"cross-entropy"``, another loss of `crossent.family` by name, or one of one's own.
+    metric : str or several
+        Metrics whose steepest descent is shown: ``"euclidean"``, ``"natural"``, ``"logit"``.
+    step : float
+        How large a step the descent takes.
     normalize : bool
         Divide ``probs`` by their sum, whatever it is.
 
@@ -140,46 +199,41 @@ def explain(
     if (probs is None) == (logits is None):
         raise TypeError("explain takes one of probs and logits: " + ("neither" if probs is None else "both") + " given")
     names, values = _split(probs if logits is None else logits, classes, "probs" if logits is None else "logits")
+    function = loss_function(loss)
     if logits is None:
-        d = differential(values, target, classes=names, normalize=normalize)
+        d = differential(values, target, classes=names, normalize=normalize, loss=function)
     elif normalize:
         raise TypeError("normalize divides probs by their sum: logits need no such thing")
     else:
-        d = differential_from_logits(values, target, classes=names)
-    return Explanation(d, _payers(d, pay))
+        d = differential_from_logits(values, target, classes=names, loss=function)
+    if d.shape:
+        argument = "probs" if logits is None else "logits"
+        raise invalid_value(f"{argument}.shape", d.probs.shape, "one prediction: one number per class, (C,)")
+    return Explanation(d, payments(d, pay), _metrics(metric), _positive(step))
 
 
-def dump_json(value: object, *, indent: int | None) -> str:
-    """Return JSON, with infinities as the strings "inf" and "-inf"."""
-    return json.dumps(_spelled(value), indent=indent, ensure_ascii=False, allow_nan=False)
+def _metrics(metric: str | Iterable[str]) -> tuple[str, ...]:
+    if not isinstance(metric, Iterable):
+        raise invalid_type("metric", metric, "a metric by name, or several")
+    asked = (metric,) if isinstance(metric, str) else tuple(metric)
+    for one in asked:
+        if one not in METRICS:
+            raise invalid_choice("metric", one, METRICS)
+    return tuple(dict.fromkeys(asked))
 
 
-def _spelled(value: object) -> object:
-    if isinstance(value, float) and math.isinf(value):
-        return "inf" if value > 0 else "-inf"
-    if isinstance(value, dict):
-        return {key: _spelled(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_spelled(item) for item in value]
-    return value
+def _positive(step: float) -> float:
+    if isinstance(step, bool) or not isinstance(step, Real):
+        raise invalid_type("step", step, "a positive, finite number")
+    if not 0 < step < math.inf:
+        raise invalid_value("step", step, "a positive, finite number")
+    return float(step)
 
 
-def _split(
-    given: Named | None, classes: Sequence[object] | None, argument: str
-) -> tuple[Sequence[object] | None, ArrayLike]:
+def _split(given: Named | None, classes: Sequence[object] | None, argument: str) -> tuple[Sequence[object] | None, Any]:
     if not isinstance(given, Mapping):
         assert given is not None
         return classes, given
     if classes is not None:
         raise TypeError(f"classes is given twice: {argument} is a mapping and names them already")
     return tuple(given), list(given.values())
-
-
-def _payers(d: Differential, pay: int | str | Iterable[int | str]) -> tuple[int, ...]:
-    asked = [pay] if isinstance(pay, (int, str, np.integer)) else list(pay)
-    if any(isinstance(rule, (float, np.floating)) for rule in asked):
-        raise invalid_type("pay", asked[0], "rules by name (weights: differential(...).grad(pay=weights))")
-    named = [class_index(rule, d.classes, "pay", GENERAL_RULES) for rule in asked if rule not in GENERAL_RULES]
-    if not named and d.mass > 0:
-        named = [int(np.argmax(d.truth))]
-    return tuple(dict.fromkeys(named))

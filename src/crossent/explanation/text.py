@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType
@@ -15,21 +14,25 @@ from rich.table import Table
 from rich.text import Text
 
 from crossent.explanation.words import (
+    classes_shown,
+    descent_lines,
     headline,
+    left_out,
     logit_entry,
+    loss_text,
     multiples_line,
-    nats,
     notes,
     number,
+    pays,
     probability,
     shown,
     why_both_are_right,
 )
-from crossent.simplex_inputs import GENERAL_RULES
 
 if TYPE_CHECKING:
     from crossent.explanation.comparison import Comparison
     from crossent.explanation.prediction import Explanation
+    from crossent.simplex import Differential
 
 _GAP = 3
 _WIDEST_NAME = 24
@@ -54,9 +57,10 @@ class ClassTable:
     classes: Sequence[str]
     groups: Sequence[Sequence[Column]]
     marked: frozenset[int]
+    title: str = "class"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        names = Column("class", [shown(name) for name in self.classes])
+        names = Column(self.title, [shown(name) for name in self.classes])
         free = options.max_width - min(names.width, _WIDEST_NAME)
         pending: list[Column] = []
         for group in self.groups:
@@ -83,40 +87,75 @@ class ClassTable:
 
 def explanation_view(explanation: Explanation) -> RenderableType:
     """Return the whole explanation for a rich console of any width."""
-    d = explanation.differential
-    every = range(len(d.classes))
-    at_point = [
-        Column("truth", [number(p) for p in d.truth]),
-        Column("prediction", [probability(d, c) for c in every]),
-    ]
-    by_rule = [
-        [Column(_rule_title(rule), [number(value) for value in values])]
-        for rule, values in explanation.derivatives.items()
-    ]
-    both = [logit_entry(d, c) for c in every]
-    gradients = [
-        Column("logit gradient\n(covector in\nlogits)", both),
-        Column("natural gradient\n(vector on the\nsimplex)", both),
-    ]
+    d, some = explanation.differential, classes_shown(explanation)
     return Group(
         Text(headline(d), style="bold"),
         Text("Derivative of the loss per unit of probability as each class rises, by who pays for it:"),
         Text(),
-        ClassTable(d.classes, [at_point, *by_rule, gradients], frozenset(np.flatnonzero(d.truth).tolist())),
+        class_table(explanation, some),
+        *map(Text, left_out(d, some)),
         Text(),
         Text(multiples_line(explanation)),
         *(Text(note) for note in notes(d)),
         Text(),
         Text(why_both_are_right(explanation)),
+        *_descent_parts(explanation),
     )
 
 
-def _rule_title(rule: str) -> str:
+def _descent_parts(explanation: Explanation) -> list[RenderableType]:
+    if not explanation.metrics:
+        return []
+    some = classes_shown(explanation)
+    groups = [
+        [
+            Column(f"{metric}\nvelocity\n(vector)", [number(one.velocity[c]) for c in some]),
+            Column(f"{metric}\nq after\nthe step", [number(one.probs[c]) for c in some]),
+        ]
+        for metric, one in explanation.descents.items()
+    ]
+    first, *rest = descent_lines(explanation)
+    return [Text(), Text(first), Text(), _class_table(explanation, some, groups), Text(), *map(Text, rest)]
+
+
+def _class_table(explanation: Explanation, classes: Sequence[int], groups: Sequence[Sequence[Column]]) -> ClassTable:
+    d = explanation.differential
+    marked = frozenset(row for row, c in enumerate(classes) if d.truth[c] > 0)
+    return ClassTable([d.classes[c] for c in classes], groups, marked)
+
+
+def prediction_view(explanation: Explanation) -> RenderableType:
+    """Return the prediction and the truth, without what follows from them."""
+    d, some = explanation.differential, classes_shown(explanation)
+    table = _class_table(explanation, some, [_at_point(d, some)])
+    return Group(Text(headline(d), style="bold"), Text(), table, *map(Text, left_out(d, some)))
+
+
+def _at_point(d: Differential, classes: Sequence[int]) -> list[Column]:
+    truth = Column("truth", [number(d.truth[c]) for c in classes])
+    return [truth, Column("prediction", [probability(d, c) for c in classes])]
+
+
+def class_table(explanation: Explanation, some: Sequence[int]) -> ClassTable:
+    """Return the table of an explanation, of some classes."""
+    d = explanation.differential
+    by_rule = [
+        [Column(_rule_title(explanation, rule), [number(values[c]) for c in some])]
+        for rule, values in explanation.derivatives.items()
+    ]
+    both = [logit_entry(d, c) for c in some]
+    gradients = [
+        Column("logit gradient\n(covector in\nlogits)", both),
+        Column("natural gradient\n(vector on the\nsimplex)", both),
+    ]
+    return _class_table(explanation, some, [_at_point(d, some), *by_rule, gradients])
+
+
+def _rule_title(explanation: Explanation, rule: str) -> str:
     if rule == "in proportion":
         return "in propor-\ntion pay"
-    if rule in GENERAL_RULES:
-        return f"{rule}\npays"
-    return f"{shown(rule)}\npays"
+    subject, _, verb = pays(explanation, rule).rpartition(" ")
+    return "\n+ ".join(subject.split(" + ")) + f"\n{verb}"
 
 
 def plain_text(view: RenderableType, width: int) -> str:
@@ -130,15 +169,15 @@ def plain_text(view: RenderableType, width: int) -> str:
 def comparison_view(comparison: Comparison) -> RenderableType:
     """Return two predictions side by side, then what they share and what they do not."""
     pair = (comparison.first.differential, comparison.second.differential)
-    every = range(len(pair[0].classes))
+    some = classes_shown(comparison.first, comparison.second)
+    ambient = [d.ambient for d in pair]
     groups = [
-        [Column(f"prediction\n{label}", [probability(d, c) for c in every]) for label, d in zip("AB", pair)],
-        [Column(f"{label}, nobody\npays", [number(x) for x in d.ambient]) for label, d in zip("AB", pair)],
-        [Column(f"logit gradient\n{label}", [logit_entry(d, c) for c in every]) for label, d in zip("AB", pair)],
+        [Column(f"prediction\n{label}", [probability(d, c) for c in some]) for label, d in zip("AB", pair)],
+        [Column(f"{label}, nobody\npays", [number(a[c]) for c in some]) for label, a in zip("AB", ambient)],
+        [Column(f"logit gradient\n{label}", [logit_entry(d, c) for c in some]) for label, d in zip("AB", pair)],
     ]
-    marked = frozenset(np.flatnonzero(pair[0].truth).tolist())
-    losses = " and ".join(nats(d.loss) for d in pair)
-    after = " and ".join(nats(loss) for loss in comparison.losses_after_step)
+    losses = " and ".join(loss_text(d, d.loss) for d in pair)
+    after = " and ".join(loss_text(d, loss) for d, loss in zip(pair, comparison.losses_after_step))
     if comparison.same_differential:
         along = "the same: every transfer of probability between two classes costs the same at both"
     else:
@@ -150,7 +189,8 @@ def comparison_view(comparison: Comparison) -> RenderableType:
         Text("A " + headline(pair[0]), style="bold"),
         Text("B " + headline(pair[1]), style="bold"),
         Text(),
-        ClassTable(pair[0].classes, groups, marked),
+        _class_table(comparison.first, some, groups),
+        *map(Text, left_out(pair[0], some)),
         Text(),
         Text(f"Loss: {'the same' if comparison.same_loss else 'different'}, {losses}."),
         Text(f"Derivative along the simplex: {along}."),
