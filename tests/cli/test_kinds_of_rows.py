@@ -26,6 +26,11 @@ def soft(tmp_path_factory):
     return folder, float(-(probs * np.log(probs)).sum(axis=1).mean())
 
 
+def assert_explained(done):
+    assert done.returncode == 0, done.stderr
+    assert "loss" in done.stdout
+
+
 def test_probabilities_are_learnt(run, soft):
     folder, entropy = soft
     done = run(
@@ -41,6 +46,7 @@ def test_probabilities_are_learnt(run, soft):
     predicted = run("predict", "model", "soft.csv", "--out", "out.csv", cwd=folder)
     assert predicted.returncode == 0, predicted.stderr
     assert pl.read_csv(folder / "out.csv").columns == ["prediction", "p_cat", "p_dog", "p_emu"]
+    assert_explained(run("explain", "--model", "model", "--data", "soft.csv", "--row", 3, "--label", "dog", cwd=folder))
 
 
 @pytest.mark.parametrize(
@@ -68,6 +74,10 @@ def test_a_libsvm_file_is_learnt(run, tmp_path):
     scores = json.loads(run("evaluate", "model", "test.svm", "--json", cwd=tmp_path).stdout)
     assert scores["accuracy"] > 0.9
     assert "test.svm" not in run("evaluate", "model", "test.svm", cwd=tmp_path).stderr
+    assert run("predict", "model", "test.svm", "--out", "p.csv", cwd=tmp_path).returncode == 0
+    right = (pl.read_csv(tmp_path / "p.csv")["prediction"].to_numpy() == y[1500:]).mean()
+    assert right == pytest.approx(scores["accuracy"])
+    assert_explained(run("explain", "--model", "model", "--data", "test.svm", "--row", 3, cwd=tmp_path))
 
 
 def test_words_are_learnt_from_their_letters(run, tmp_path):
@@ -89,6 +99,9 @@ def test_words_are_learnt_from_their_letters(run, tmp_path):
     assert scores["accuracy"] == 1
     page = (tmp_path / "model" / "report.html").read_text()
     assert "words.csv" in page
+    assert run("predict", "model", "words.csv", "--out", "p.csv", cwd=tmp_path).returncode == 0
+    assert (pl.read_csv(tmp_path / "p.csv")["prediction"] == pl.DataFrame(rows)["kind"]).all()
+    assert_explained(run("explain", "--model", "model", "--data", "words.csv", "--row", 3, cwd=tmp_path))
 
 
 def test_bad_rows_end_the_run_or_are_told(run, tmp_path):
