@@ -8,6 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from crossent.cli import streamed_rows
+from crossent.cli.options import Options
+
 MEASURED = """
 import resource, sys
 from crossent.cli import main
@@ -144,3 +147,20 @@ def test_what_cannot_be_streamed_is_refused(run, folder, arguments, problem):
     assert done.returncode == 2
     assert problem in done.stderr
     assert not (folder / "refused").exists()
+
+
+@pytest.mark.parametrize(("name", "growth"), [("train.csv", 1), ("test.parquet", 4)])
+def test_a_file_that_takes_more_than_half_of_the_free_memory_is_streamed(folder, monkeypatch, name, growth):
+    path = folder / name
+    limit = 2 * growth * path.stat().st_size
+    for available, streamed in ((limit - 1, True), (limit, False), (None, False)):
+        monkeypatch.setattr(streamed_rows, "available_memory", lambda available=available: available)
+        assert streamed_rows.is_streamed(Options(str(path))) == streamed
+        assert streamed_rows.is_streamed(Options(str(path), stream=True))
+        assert not streamed_rows.is_streamed(Options(str(path), stream=False))
+    assert not streamed_rows.is_streamed(Options("digits"))
+
+
+def test_the_free_memory_is_known_where_linux_tells_it():
+    available = streamed_rows.available_memory()
+    assert available is None or 2**20 < available < 2**50
