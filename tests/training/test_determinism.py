@@ -26,6 +26,26 @@ def test_same_seed_gives_the_same_bits(dtype, n_threads):
     assert bits(fit(0, dtype=dtype, n_threads=n_threads)) == bits(fit(0, dtype=dtype, n_threads=n_threads))
 
 
+@pytest.mark.parametrize("n_threads", [2, 3, 4])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "schedule-free"])
+def test_number_of_threads_changes_no_bit(optimizer, n_threads):
+    one, more = (fit(0, optimizer=optimizer, early_stopping=True, n_threads=threads) for threads in (1, n_threads))
+    assert bits(one) == bits(more)
+    assert one.loss_curve_ == more.loss_curve_
+
+
+@pytest.mark.parametrize("options", [{}, {"solver": "exact"}, {"hidden_layer_sizes": (200,)}])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_number_of_threads_changes_no_bit_of_other_ways_to_fit(dtype, options):
+    rng = np.random.default_rng(5)
+    x, y = rng.normal(size=(1500, 70)).astype(dtype), rng.integers(4, size=1500)
+    models = []
+    for threads in (1, 2, 3, 4):
+        model = SoftmaxClassifier(random_state=0, max_epochs=60, n_threads=threads, alpha=0.1, **options)
+        models.append(model.fit(x, y) if options else model.partial_fit(x, y, classes=range(4)))
+    assert len({bits(model) for model in models}) == 1
+
+
 def test_another_seed_gives_another_model():
     assert bits(fit(0)) != bits(fit(1))
 

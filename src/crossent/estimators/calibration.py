@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
+from scipy.sparse import issparse
 from scipy.special import logsumexp
 
 Array = npt.NDArray[Any]
 GREATEST_LOG = np.log(100.0)
 
 
-def fit_temperature(logits: Array, labels: npt.NDArray[np.int64] | None, probs: Array | None) -> float:
+def fit_temperature(logits: Array, labels: npt.NDArray[np.int64] | None, probs: Any) -> float:
     """Return the temperature T that gives ``softmax(logits / T)`` the least log-loss.
 
     With the truth p of each row it minimises, over ``log T``, ``sum_i (logsumexp(z_i / T) - <p_i, z_i> / T)`` plus
@@ -34,7 +35,10 @@ def fit_temperature(logits: Array, labels: npt.NDArray[np.int64] | None, probs: 
     """
     z = logits.astype(np.float64)
     z -= z.max(axis=1, keepdims=True)
-    hit = float(np.vdot(z, probs)) if probs is not None else float(z[np.arange(len(z)), labels].sum())
+    if probs is None:
+        hit = float(z[np.arange(len(z)), labels].sum())
+    else:
+        hit = float(probs.multiply(z).sum() if issparse(probs) else np.vdot(z, probs))
 
     def loss(log_temperature: float) -> float:
         scale = np.exp(-log_temperature)

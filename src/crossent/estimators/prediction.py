@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
@@ -58,9 +59,10 @@ class PredictionMixin(ClassifierMixin):  # type: ignore[misc]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy; for probabilities y, of hitting the most probable class."""
-        truth = np.asarray(y)
-        if is_soft(truth):
-            truth = self.classes_[truth.argmax(axis=1)]
+        truth = y
+        if is_soft(y):
+            probs = y.tocsr() if issparse(y) else np.asarray(y)
+            truth = self.classes_[np.asarray(probs.argmax(axis=1)).ravel()]
         return float(accuracy_score(truth, self.predict(X), sample_weight=sample_weight))
 
     @property

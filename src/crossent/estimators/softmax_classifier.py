@@ -10,22 +10,19 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import validate_data
 
-from crossent.errors import invalid_type, invalid_value
 from crossent.estimators.calibration import fit_temperature
-from crossent.estimators.checkpoints import CheckpointDirectory, digest
+from crossent.estimators.checkpoints import CheckpointDirectory
+from crossent.estimators.continuing import ContinuingMixin
 from crossent.estimators.exact import ExactMixin
-from crossent.estimators.features import as_rows, check_finite, engine_dtype
+from crossent.estimators.inputs import InputsMixin
 from crossent.estimators.interop import layers_of, record_of
 from crossent.estimators.parameters import as_generator, check_parameters
 from crossent.estimators.scikit_learn_callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
 from crossent.estimators.streaming import StreamingMixin
-from crossent.estimators.truth import class_weights, read_truth
-from crossent.estimators.weights import check_sample_weight, hold_out
+from crossent.estimators.weights import hold_out
 from crossent.training import Examples, Problem, TrainingEvent, TrainingOptions, TrainingResult, train
 from crossent.training.blocks import Blocks
-from crossent.training.network import unfold_center
 
 Array = npt.NDArray[Any]
 DEFAULT_BATCH = 128
@@ -35,7 +32,14 @@ LEAST_STEPS = 2000
 DEFAULT_AVERAGE = 0.5
 
 
-class SoftmaxClassifier(CallbackSupportMixin, ExactMixin, StreamingMixin, BaseEstimator):  # type: ignore[misc]
+class SoftmaxClassifier(
+    CallbackSupportMixin,  # type: ignore[misc]
+    InputsMixin,
+    ContinuingMixin,
+    ExactMixin,
+    StreamingMixin,
+    BaseEstimator,  # type: ignore[misc]
+):
     r"""Softmax (multinomial logistic) classifier, linear or with ReLU layers, trained by minibatch SGD.
 
     Minimises, over the weights :math:`W` and biases of the network with logits :math:`z(x)`,
@@ -159,7 +163,7 @@ class SoftmaxClassifier(CallbackSupportMixin, ExactMixin, StreamingMixin, BaseEs
 
     Notes
     -----
-    The same seed gives the same bits for the same ``n_threads``, and with ``checkpoint`` also over a break.
+    The same seed gives the same bits for any ``n_threads``, and with ``checkpoint`` also over a break.
 
     With a ``KeyboardInterrupt`` the attributes are set from the best parameters so far, and it is raised
     again.
@@ -262,8 +266,9 @@ class SoftmaxClassifier(CallbackSupportMixin, ExactMixin, StreamingMixin, BaseEs
 
         Parameters
         ----------
-        X : (n, d) array of numbers
-        y : (n,) labels of any type, or (n, C) array of float probabilities
+        X : (n, d) array or sparse matrix of numbers
+            float32, float64 and uint8 are read where they lie; CSR stays sparse, and other sparse formats become it.
+        y : (n,) labels of any type, or (n, C) array or sparse matrix of float probabilities
         sample_weight : (n,) array, optional
             A row of weight 2 counts as two rows.
         classes : (C,) sequence, optional
@@ -339,42 +344,6 @@ class SoftmaxClassifier(CallbackSupportMixin, ExactMixin, StreamingMixin, BaseEs
     def _listeners(self) -> list[Callable[[TrainingEvent], object]]:
         return [*(self.callbacks or ()), *([print_progress] if self.verbose else ())]
 
-    def _features(self, X: Any, *, reset: bool, argument: str = "X") -> Array:
-        x = validate_data(self, X, reset=reset, dtype="numeric", ensure_all_finite=False)
-        check_finite(x, getattr(self, "feature_names_in_", None), argument)
-        if reset:
-            self._dtype: np.dtype[Any] = engine_dtype(x.dtype) if self.dtype is None else np.dtype(self.dtype)
-        rows: Array = as_rows(x, self._dtype)
-        return rows
-
-    def _examples(
-        self, x: Array, y: Any, sample_weight: Any, classes: Any, *, weights: Array | None = None
-    ) -> Examples:
-        truth = read_truth(y, len(x), x.dtype, classes=classes)
-        # A batch may be without weight where others are not.
-        weight = None
-        if sample_weight is not None:
-            weight = check_sample_weight(sample_weight, len(x), may_be_zero=weights is not None)
-        if weights is None:
-            weights = class_weights(self.class_weight, truth.classes, truth.class_mass(weight))
-        self.classes_ = truth.classes
-        return Examples(
-            x,
-            len(truth.classes),
-            labels=truth.labels,
-            probs=truth.probs,
-            sample_weight=weight,
-            class_weight=weights,
-            label_smoothing=float(self.label_smoothing),
-        )
-
-    def _validation(self, validation: tuple[Any, Any]) -> Examples:
-        if not isinstance(validation, Sequence) or len(validation) != 2:
-            raise invalid_type("validation", validation, "a tuple (X, y)")
-        x = self._features(validation[0], reset=False, argument="validation X")
-        truth = read_truth(validation[1], len(x), x.dtype, classes=self.classes_, argument="validation y")
-        return Examples(x, len(self.classes_), labels=truth.labels, probs=truth.probs)
-
     def _options(self, n_batches: int) -> TrainingOptions:
         enough = max(DEFAULT_EPOCHS, -(-LEAST_STEPS // n_batches))
         schedule_free = self.optimizer == "schedule-free"
@@ -393,51 +362,6 @@ class SoftmaxClassifier(CallbackSupportMixin, ExactMixin, StreamingMixin, BaseEs
             tol_patience=None if self.tol is None or self.early_stopping else int(self.n_iter_no_change),
             n_threads=int(self.n_threads),
         )
-
-    def _start(self, classes: Any) -> tuple[list[Array], list[Array]] | None:
-        """Return what a warm start begins from, or None where nothing is fitted."""
-        if not hasattr(self, "coefs_"):
-            return None
-        if classes is not None and not np.array_equal(np.asarray(classes), self.classes_):
-            raise invalid_value(
-                "classes", classes, f"{self.classes_.tolist()!r}, those of the fit that warm_start continues"
-            )
-        return self.coefs_, self.intercepts_
-
-    def _theta(self, start: tuple[list[Array], list[Array]] | None, problem: Problem) -> Array | None:
-        if start is None:
-            return None
-        shapes = [weight.shape for weight in start[0]]
-        if shapes != list(pairwise(problem.layer_sizes)):
-            raise ValueError(
-                f"warm_start=True continues layers of shapes {shapes}, but the parameters and data have "
-                f"{list(pairwise(problem.layer_sizes))}: expected the same"
-            )
-        flat = [array.ravel() for layer in zip(*start, strict=True) for array in layer]
-        return unfold_center(
-            np.concatenate(flat).astype(self._dtype), problem.layer_sizes, problem.center, scale=problem.examples.scale
-        )
-
-    def _open_checkpoint(
-        self, examples: Examples, held_out: Examples | None, start: Any, rng: np.random.Generator
-    ) -> CheckpointDirectory:
-        run = self._described()
-        run["X"] = digest(examples.x)
-        run["y"] = digest(self.classes_, examples.labels, examples.probs)
-        run["sample_weight"] = digest(examples.sample_weight)
-        run["validation"] = "None" if held_out is None else digest(held_out.x, held_out.labels, held_out.probs)
-        run["warm start"] = "None" if start is None else digest(*start[0], *start[1])
-        assert self.checkpoint is not None
-        return CheckpointDirectory(self.checkpoint, run, rng)
-
-    def _described(self) -> dict[str, str]:
-        """Return the parameters that make up a run, for its checkpoint."""
-        without_influence = ("callbacks", "checkpoint", "verbose", "random_state")
-        given = self.get_params(deep=False).items()
-        run = {name: repr(value) for name, value in given if name not in without_influence}
-        seeded = isinstance(self.random_state, (int, np.integer))
-        run["random_state"] = repr(self.random_state) if seeded else type(self.random_state).__name__
-        return run
 
     def _keep(self, result: TrainingResult, held_out: Examples | None) -> None:
         self.coefs_, self.intercepts_ = result.weights, result.biases

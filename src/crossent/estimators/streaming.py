@@ -12,7 +12,6 @@ from sklearn.utils.metaestimators import available_if
 
 from crossent.errors import invalid_value
 from crossent.estimators.batches import Batch, open_batches
-from crossent.estimators.checkpoints import CheckpointDirectory, digest
 from crossent.estimators.exact import never_sees_all_rows
 from crossent.estimators.parameters import as_generator, check_parameters
 from crossent.estimators.prediction import PredictionMixin
@@ -43,8 +42,8 @@ class StreamingMixin(PredictionMixin):
 
         Parameters
         ----------
-        X : (n, d) array of numbers
-        y : (n,) labels of any type, or (n, C) array of float probabilities
+        X : (n, d) array or sparse matrix of numbers
+        y : (n,) labels of any type, or (n, C) array or sparse matrix of float probabilities
         classes : (C,) sequence
             All classes there will be. Needed on the first call with labels; may be left out later.
         sample_weight : (n,) array, optional
@@ -185,12 +184,12 @@ class StreamingMixin(PredictionMixin):
                 raise invalid_value("classes", classes, f"{self.classes_.tolist()!r}, those of the first call")
             names = self.classes_
         elif classes is None:
-            if is_soft(np.asarray(y)):
+            if is_soft(y):
                 return None
             raise ValueError("classes must be passed on the first call to partial_fit.")
         else:
             names = class_names(classes, None)
-        if not is_soft(np.asarray(y)):
+        if not is_soft(y):
             unknown = np.setdiff1d(label_vector(np.asarray(y)), names)
             if len(unknown):
                 raise ValueError(
@@ -260,11 +259,3 @@ class StreamingMixin(PredictionMixin):
         each = np.ones(len(survey.classes)) if weights is None else weights
         smoothing = float(self.label_smoothing)
         return float((1 - smoothing) * (survey.class_mass @ each) + smoothing * survey.mass * each.mean())
-
-    def _open_stream_checkpoint(
-        self: Any, survey: Survey, held_out: Examples | None, rng: np.random.Generator
-    ) -> CheckpointDirectory:
-        run = self._described()
-        run["batches"] = digest(survey.classes, survey.class_mass, survey.mean, np.array(survey.block_rows))
-        run["validation"] = "None" if held_out is None else digest(held_out.x, held_out.labels, held_out.probs)
-        return CheckpointDirectory(self.checkpoint, run, rng)

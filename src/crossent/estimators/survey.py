@@ -62,7 +62,7 @@ class Survey:
         total = float(weight.sum())
         self.mass, self.rows = self.mass + total, self.rows + len(kept)
         self.mean = of_batch if self.mean is None else self.mean + (of_batch - self.mean) * (total / self.mass)
-        self._sample(x, np.asarray(y), weight, rng.uniform(size=len(kept)), kept)
+        self._sample(x, y.tocsr() if issparse(y) else np.asarray(y), weight, rng.uniform(size=len(kept)), kept)
 
     def _count(self, truth: Truth, weight: npt.NDArray[np.float64]) -> None:
         if not len(self.classes) or np.array_equal(self.classes, truth.classes):
@@ -84,10 +84,14 @@ class Survey:
         if self.x is None:
             self.x, self.y, self.weight = x[new], y[new], weight[new]
         else:
-            both = [self.x, x[new]]
-            self.x = sparse_vstack(both, format="csr") if issparse(x) else np.concatenate(both)
-            self.y, self.weight = np.concatenate([self.y, y[new]]), np.concatenate([self.weight, weight[new]])
+            self.x, self.y = joined(self.x, x[new]), joined(self.y, y[new])
+            self.weight = np.concatenate([self.weight, weight[new]])
         self.x, self.y, self.weight = self.x[taken], self.y[taken], self.weight[taken]
+
+
+def joined(one: Any, other: Any) -> Any:
+    """Return the rows of two arrays or CSR matrices as one."""
+    return sparse_vstack([one, other], format="csr") if issparse(one) else np.concatenate([one, other])
 
 
 class StreamedBlocks:

@@ -63,7 +63,8 @@ def read_truth(y: Any, n_rows: int, dtype: Any, *, classes: Any = None, argument
 
 def is_soft(y: Any) -> bool:
     """Whether y is a matrix of probabilities rather than labels."""
-    return bool(y.ndim == 2 and y.shape[1] > 1)
+    shape = y.shape if issparse(y) else np.shape(y)
+    return len(shape) == 2 and shape[1] > 1
 
 
 def soft_labels(probs: Any, dtype: Any, argument: str = "y") -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import issparse
 from sklearn.model_selection import train_test_split
 
 from crossent.errors import invalid_value
@@ -34,8 +35,7 @@ def check_sample_weight(sample_weight: Any, n_rows: int, *, may_be_zero: bool = 
 
 def hold_out(examples: Examples, fraction: float, rng: np.random.Generator) -> tuple[Examples, Examples]:
     """Split off a part, stratified by label; the rows that stay keep their place, the others lose their weight."""
-    n = len(examples.x)
-    weight = np.ones(n) if examples.sample_weight is None else examples.sample_weight.copy()
+    weight = np.ones(examples.n_rows) if examples.sample_weight is None else examples.sample_weight.copy()
     rows = np.flatnonzero(weight)
     n_out = math.ceil(fraction * len(rows))
     if n_out == len(rows):
@@ -48,8 +48,9 @@ def hold_out(examples: Examples, fraction: float, rng: np.random.Generator) -> t
         train_test_split(rows, test_size=n_out, random_state=seed, stratify=_strata(examples, rows, n_out))[1]
     )
     weight[out] = 0
+    x = examples.x[out]
     held = Examples(
-        np.ascontiguousarray(examples.x[out]),
+        x if issparse(x) else np.ascontiguousarray(x),
         examples.n_classes,
         labels=None if examples.labels is None else examples.labels[out],
         probs=None if examples.probs is None else examples.probs[out],

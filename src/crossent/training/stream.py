@@ -79,7 +79,7 @@ class Stream:
         ConvergenceWarning
             If the steps diverged and were halved.
         """
-        with threadpool_limits(self.n_threads, user_api="blas"):
+        with threadpool_limits(1, user_api="blas"):
             mass = examples.row_mass()
             if not mass.any():
                 return None
@@ -160,8 +160,9 @@ class Stream:
             if len(order) >= TRIAL_ROWS:
                 rate = choose_learning_rate(problem, self.theta, order, self.optimizer, self.scale)
             self.rate = min(self.rate, rate)
-        # A later block may come in smaller batches, which are noisier; Adam divides by the noise.
-        return self.rate if self.name == "adam" else self.rate * min(1.0, problem.batch_rows / TRIAL_ROWS)
+        # A later block may come in smaller batches, whose noise grows as the root of how much smaller they are; Adam
+        # divides by the noise.
+        return self.rate if self.name == "adam" else self.rate * min(1.0, problem.batch_rows / TRIAL_ROWS) ** 0.5
 
     def _descend(self, problem: Problem, order: Indices) -> float:
         assert self.theta is not None

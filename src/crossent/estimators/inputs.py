@@ -1,0 +1,65 @@
+"""What ``fit`` is given, checked and put as the engine takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils.validation import validate_data
+
+from crossent.errors import invalid_type
+from crossent.estimators.features import as_rows, check_finite, engine_dtype
+from crossent.estimators.truth import class_weights, read_truth
+from crossent.estimators.weights import check_sample_weight
+from crossent.training import Examples
+
+Array = npt.NDArray[Any]
+
+
+class InputsMixin:
+    """Rows, truth and weights of a ``SoftmaxClassifier``."""
+
+    classes_: Array
+    _dtype: np.dtype[Any]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.input_tags.sparse = True
+        return tags
+
+    def _features(self: Any, X: Any, *, reset: bool, argument: str = "X") -> Any:
+        x = validate_data(self, X, reset=reset, accept_sparse=("csr", "csc"), dtype="numeric", ensure_all_finite=False)
+        check_finite(x, getattr(self, "feature_names_in_", None), argument)
+        if reset:
+            self._dtype = engine_dtype(x.dtype) if self.dtype is None else np.dtype(self.dtype)
+        return as_rows(x, self._dtype)
+
+    def _examples(
+        self: Any, x: Any, y: Any, sample_weight: Any, classes: Any, *, weights: Array | None = None
+    ) -> Examples:
+        truth = read_truth(y, x.shape[0], self._dtype, classes=classes)
+        # A batch may be without weight where others are not.
+        weight = None
+        if sample_weight is not None:
+            weight = check_sample_weight(sample_weight, x.shape[0], may_be_zero=weights is not None)
+        if weights is None:
+            weights = class_weights(self.class_weight, truth.classes, truth.class_mass(weight))
+        self.classes_ = truth.classes
+        return Examples(
+            x,
+            len(truth.classes),
+            labels=truth.labels,
+            probs=truth.probs,
+            sample_weight=weight,
+            class_weight=weights,
+            label_smoothing=float(self.label_smoothing),
+        )
+
+    def _validation(self: Any, validation: tuple[Any, Any]) -> Examples:
+        if not isinstance(validation, Sequence) or len(validation) != 2:
+            raise invalid_type("validation", validation, "a tuple (X, y)")
+        x = self._features(validation[0], reset=False, argument="validation X")
+        truth = read_truth(validation[1], x.shape[0], self._dtype, classes=self.classes_, argument="validation y")
+        return Examples(x, len(self.classes_), labels=truth.labels, probs=truth.probs)
