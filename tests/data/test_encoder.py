@@ -219,7 +219,7 @@ def test_other_images_are_refused():
         ImageEncoder.fit(images(np.full((2, 2, 2), np.inf)))
     with pytest.raises(DataError, match="every pixel is 0"):
         ImageEncoder.fit(images(np.zeros((2, 2, 2))))
-    with pytest.raises(DataError, match="is a table: the model was trained on images"):
+    with pytest.raises(DataError, match="holds no images: the model was trained on images"):
         encoder.transform(table(a=[1.0]))
     with pytest.raises(DataError, match="holds images: the model was trained on a table"):
         TableEncoder.fit(table(a=[1.0, 2.0])).transform(images(np.ones((1, 2, 2))))

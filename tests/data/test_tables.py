@@ -67,6 +67,12 @@ def test_infinite_and_quoted_numbers_are_numbers(tmp_path):
     assert frame["b"].to_list() == [1.0, 2.5]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_blank_lines_are_no_rows(tmp_path, end):
+    path = write(tmp_path / "t.csv", end.join(["a,b", "1,x", "", "2,y", "", "", "3,z", "", ""]))
+    assert read_table(path).rows() == [(1, "x"), (2, "y"), (3, "z")]
+
+
 def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
     path = write(tmp_path / "t.csv", b"\xef\xbb\xbfa,b\n1,2\n")
     assert read_table(path).columns == ["a", "b"]

@@ -26,7 +26,8 @@ def command(
 
         crossent demo --out demo
     """
-    from crossent.cli.training import Options, train_and_tell
+    from crossent.cli.options import Options
+    from crossent.cli.training import train_and_tell
 
     data = _chosen_set(data_dir)
     options = Options(data, out=out / "model", seed=seed, threads=threads, data_dir=data_dir)

@@ -56,25 +56,43 @@ def command(
 
 def evaluate(trained: TrainedModel, dataset: Dataset) -> Evaluation:
     """Return the scores of a model on a dataset with labels."""
-    from crossent.data.labels import encode_labels
+    from crossent.data.labels import true_labels, true_probs
     from crossent.report import Evaluation
 
-    labels = encode_labels(dataset, trained.classes, trained.label)
-    logits = logits_with_notes(trained, dataset)
-    return Evaluation(logits, labels, trained.classes, trained.frequencies, dataset.weights)
+    labels, probs = true_labels(dataset, trained.classes, trained.label), true_probs(dataset, trained.classes)
+    notes = RowNotes(trained, dataset.name)
+    logits = notes.logits(dataset)
+    notes.tell()
+    return Evaluation(logits, labels, trained.classes, trained.frequencies, dataset.weights, probs)
 
 
-def logits_with_notes(trained: TrainedModel, dataset: Dataset) -> NDArray[np.float64]:
-    """Return the logits of the rows; say which columns are not used and which categories are unknown."""
-    unused = trained.unused_columns(dataset)
-    if unused:
-        shown = ", ".join(unused[:5]) + (f" and {len(unused) - 5} more" if len(unused) > 5 else "")
-        console.note(f"{dataset.name}: columns the model does not use: {shown}")
-    encoded = trained.encode(dataset)
-    for column, n in encoded.unknown.items():
-        rows = "1 row has a category" if n == 1 else f"{n} rows have categories"
-        console.note(f"{dataset.name}, column {column!r}: {rows} not seen in training, taken as none of the known ones")
-    return trained.logits_of(encoded.x)
+class RowNotes:
+    """What is to be said of rows that a model is asked for: columns it does not use, categories it does not know."""
+
+    def __init__(self, trained: TrainedModel, name: str) -> None:
+        self._trained, self._name = trained, name
+        self._unused: list[str] = []
+        self._unknown: dict[str, int] = {}
+
+    def logits(self, dataset: Dataset) -> NDArray[np.float64]:
+        """Return the logits of the rows, or of a batch of them."""
+        self._unused = self._trained.unused_columns(dataset)
+        encoded = self._trained.encode(dataset)
+        for column, n in encoded.unknown.items():
+            self._unknown[column] = self._unknown.get(column, 0) + n
+        return self._trained.logits_of(encoded.x)
+
+    def tell(self) -> None:
+        """Say it."""
+        unused = self._unused
+        if unused:
+            shown = ", ".join(unused[:5]) + (f" and {len(unused) - 5} more" if len(unused) > 5 else "")
+            console.note(f"{self._name}: columns the model does not use: {shown}")
+        for column, n in self._unknown.items():
+            rows = "1 row has a category" if n == 1 else f"{n} rows have categories"
+            console.note(
+                f"{self._name}, column {column!r}: {rows} not seen in training, taken as none of the known ones"
+            )
 
 
 def _write_report(path: Path, model: Path, trained: TrainedModel, dataset: Dataset, evaluation: Evaluation) -> None:

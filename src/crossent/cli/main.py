@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
@@ -77,10 +78,22 @@ def main(arguments: list[str] | None = None) -> None:
 def _message(error: Exception) -> str:
     format_message = getattr(error, "format_message", None)  # of the parser's own errors
     text = format_message() if format_message is not None else str(error)
-    line = " ".join(str(text).split())
+    line = " ".join(str(text).split()) + _place(error)
     if isinstance(error, (ValueError, TypeError, OSError)) or format_message is not None:
         return line or type(error).__name__
     return f"{type(error).__name__}: {line} (--debug shows where)"
+
+
+def _place(error: Exception) -> str:
+    """Return the line of the file where a row is wrong, which an editor finds sooner than the row."""
+    from crossent.errors import DataError
+
+    if not isinstance(error, DataError) or error.row is None or error.path is None:
+        return ""
+    from crossent.data.tables import line_of_row
+
+    line = line_of_row(Path(error.path), error.row)
+    return f" ({error.path}:{line})" if line is not None else ""
 
 
 def _show_warning(

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from crossent.cli.evaluate import logits_with_notes
+from crossent.cli.evaluate import RowNotes
 from crossent.errors import DataError, invalid_value
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
     from numpy.typing import NDArray
+
+    from crossent.data import TrainedModel
 
 
 def command(
@@ -32,41 +36,72 @@ def command(
 ) -> None:
     """Predict every row of a file: the class, and one probability per class (p_CLASS), in the order of the rows.
 
+    A table is read and written in batches, so that it may be larger than memory.
+
     Examples:
 
         crossent predict model new.csv --out predictions.csv
 
         crossent predict model new.parquet --out predictions.parquet --top 3 --keep id
     """
-    import polars as pl
-
     from crossent.data import load_trained
+    from crossent.data.files import whole_or_nothing
 
     _check_out(out)
     trained = load_trained(model)
-    dataset = trained.read(data, data_dir=data_dir)
-    kept = _kept_columns(dataset.features, keep or [], data)
-    logits = logits_with_notes(trained, dataset)
-    columns = _most_probable(logits, trained.classes, top) if top else _every_class(logits, trained.classes)
-    prediction = pl.Series(label_column, [trained.classes[c] for c in logits.argmax(axis=1)])
-    names = [column.name for column in (*kept, prediction, *columns)]
+    notes = RowNotes(trained, data)
+    frames = _predictions(trained, data, data_dir, notes, label_column, top, keep or [], out)
+    with whole_or_nothing(out) as temporary:
+        n_rows = write_frames(frames, temporary, as_csv=out.suffix.lower() == ".csv")
+    notes.tell()
+    typer.echo(f"{n_rows:,} predictions written to {out}")
+
+
+def _predictions(
+    trained: TrainedModel,
+    data: str,
+    data_dir: Path | None,
+    notes: RowNotes,
+    label_column: str,
+    top: int | None,
+    keep: list[str],
+    out: Path,
+) -> Iterator[pl.DataFrame]:
+    import polars as pl
+
+    for dataset in trained.batches(data, of_equal_types=bool(keep), data_dir=data_dir):
+        kept = _kept_columns(dataset.features, keep, data)
+        logits = notes.logits(dataset)
+        columns = _most_probable(logits, trained.classes, top) if top else _every_class(logits, trained.classes)
+        prediction = pl.Series(label_column, [trained.classes[c] for c in logits.argmax(axis=1)])
+        _refuse_equal_names([column.name for column in (*kept, prediction, *columns)], out)
+        yield pl.DataFrame([*kept, prediction, *columns])
+
+
+def write_frames(frames: Iterator[pl.DataFrame], path: Path, *, as_csv: bool) -> int:
+    """Write frames of the same columns one after another, as CSV or Parquet, and return how many rows they have."""
+    import polars as pl
+
+    n_rows = 0
+    if as_csv:
+        with path.open("wb") as file:
+            for frame in frames:
+                frame.write_csv(file, include_header=n_rows == 0)
+                n_rows += frame.height
+        return n_rows
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.") as folder:
+        for at, frame in enumerate(frames):
+            frame.write_parquet(Path(folder, f"{at:08}.parquet"))
+            n_rows += frame.height
+        pl.scan_parquet(Path(folder, "*.parquet")).sink_parquet(path)
+    return n_rows
+
+
+def _refuse_equal_names(names: list[str], out: Path) -> None:
     twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
     if twice:
         problem = f"two columns would be called {sorted(twice)[0]!r}: choose another --label-column or --keep"
         raise DataError(problem, path=out)
-    write_table(pl.DataFrame([*kept, prediction, *columns]), out)
-    typer.echo(f"{len(dataset):,} predictions written to {out}")
-
-
-def write_table(frame: pl.DataFrame, path: Path) -> None:
-    """Write a frame as CSV or Parquet, whole or not at all."""
-    from crossent.data.files import whole_or_nothing
-
-    with whole_or_nothing(path) as temporary:
-        if path.suffix.lower() == ".csv":
-            frame.write_csv(temporary)
-        else:
-            frame.write_parquet(temporary)
 
 
 def _check_out(out: Path) -> None:

@@ -3,66 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from crossent.cli import console
+from crossent.cli import comparison, console
+from crossent.cli.options import Options
 from crossent.cli.progress import Progress
-from crossent.data import Dataset, TrainedModel, read_dataset, save_trained, stratified_holdout
-from crossent.data.builtin import NAMES
-from crossent.data.encoder import fit_encoder
-from crossent.data.labels import drop_missing_labels, encode_labels, find_classes
-from crossent.data.tables import table_suffix
-from crossent.errors import DataError, invalid_value
+from crossent.cli.streamed_rows import is_streamed, read_streamed
+from crossent.cli.training_rows import Rows, read_whole
+from crossent.cli.unfinished import Unfinished
+from crossent.data import TrainedModel, save_trained
+from crossent.errors import DataError
+from crossent.estimators.model_files import UNFINISHED
+from crossent.estimators.parameters import check_parameters
 from crossent.estimators.softmax_classifier import SoftmaxClassifier
 from crossent.report import Evaluation, History, Report, write_report
 from crossent.report.numbers import count
 
-
-@dataclass(frozen=True)
-class Options:
-    """What ``crossent train`` was asked for; None leaves the choice to the classifier."""
-
-    data: str
-    label: str | None = None
-    drop: tuple[str, ...] = ()
-    categorical: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-    drop_missing_label: bool = False
-    sample_weight: str | None = None
-    hidden: tuple[int, ...] = (128,)
-    epochs: int | None = None
-    batch_size: int | None = None
-    learning_rate: float | str = "auto"
-    alpha: float | None = None
-    class_weight: str | None = None
-    label_smoothing: float = 0.0
-    validation: float = 0.1
-    patience: int | None = None
-    test: str | float | None = None
-    out: Path = Path("model")
-    report: bool = True
-    seed: int = 0
-    threads: int | None = None
-    data_dir: Path | None = None
-    quiet: bool = False
-
-
-@dataclass(frozen=True)
-class Part:
-    """Rows of one purpose, encoded."""
-
-    dataset: Dataset
-    x: NDArray[np.float32]
-    y: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.y)
+_OTHER_NAMES = {"hidden_layer_sizes": "hidden", "max_epochs": "epochs", "early_stopping": "patience"}
+_OURS = (".json", ".safetensors", ".html")
 
 
 @dataclass(frozen=True)
@@ -80,40 +39,51 @@ def train_and_tell(options: Options) -> Outcome:
     """Read, hold out, encode, train, save, score and report."""
     start = time.perf_counter()
     check_directory(options.out)
-    notes: list[str] = []
-    datasets, classes = _read(options, notes)
-    encoder = fit_encoder(datasets["training"], options.categorical)
-    notes += encoder.notes
-    label = label_name(options)
-    if isinstance(options.test, str):
-        datasets["test"] = _read_test(options, options.test, encoder.text_columns, notes)
-    parts = {name: _encode(dataset, encoder, classes, label, notes) for name, dataset in datasets.items()}
-    if not options.quiet:
-        for text in notes:
-            console.note(text)
-        _say_start(options, parts, classes, len(encoder.feature_names))
+    check_options(options)
+    unfinished = Unfinished(options.out)
+    unfinished.check(options)
     progress = Progress(quiet=options.quiet)
-    estimator, interrupted = _fit(options, parts, progress)
+    interrupted, fit_seconds = False, 0.0
+    try:
+        rows = read_streamed(options, unfinished.rows) if is_streamed(options) else read_whole(options)
+        if not options.quiet:
+            for text in rows.notes:
+                console.note(text)
+            _say_start(options, rows)
+        unfinished.begin(options)
+        fit_start = time.perf_counter()
+        estimator, interrupted = _fit(options, rows, progress, unfinished.checkpoint)
+        fit_seconds = time.perf_counter() - fit_start
+    except BaseException:
+        unfinished.stop()
+        raise
+    resumable = interrupted and unfinished.stop()
     model = TrainedModel(
         estimator=estimator,
-        encoder=encoder,
-        classes=classes,
-        label=label,
-        frequencies=_frequencies(parts["training"], len(classes)),
+        encoder=rows.encoder,
+        classes=rows.classes,
+        label=rows.label,
+        frequencies=rows.frequencies,
         source=Path(options.data).name,
         ignored=(*options.drop, *((options.sample_weight,) if options.sample_weight else ())),
         missing=options.missing,
+        label_probs=options.label_probs,
     )
     save_trained(options.out, model)
-    scored = next((name for name in ("test", "validation") if name in parts), "training")
-    part = parts[scored]
+    if not interrupted:
+        unfinished.delete()
+    part = rows.parts[rows.scored]
     logits = model.logits_of(part.x)
-    evaluation = Evaluation(logits, part.y, classes, model.frequencies, part.dataset.weights)
-    facts = _facts(options, parts, encoder, estimator, time.perf_counter() - start)
-    report = _report(options, evaluation, part.dataset, scored, estimator, facts, notes)
+    evaluation = Evaluation(logits, part.y, rows.classes, model.frequencies, part.dataset.weights, part.probs)
+    facts = _facts(options, rows, estimator, time.perf_counter() - start)
+    report = _report(options, evaluation, rows, estimator, facts)
     if not options.quiet:
-        _say_end(options, evaluation, scored, facts, report, interrupted)
-    return Outcome(model, evaluation, scored, report, interrupted)
+        _say_end(options, evaluation, rows.scored, facts, report)
+        if interrupted:
+            print("stopped: the best model so far is kept" + ((resumable and "; --resume goes on from here") or ""))
+    if options.compare is not None and not interrupted:
+        _compare(comparison.of_evaluation("crossent", fit_seconds, evaluation), rows)
+    return Outcome(model, evaluation, rows.scored, report, interrupted)
 
 
 def check_directory(out: Path) -> None:
@@ -121,141 +91,78 @@ def check_directory(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise DataError("is a file: expected a directory for the model", path=out)
     if out.is_dir():
-        foreign = [p.name for p in out.iterdir() if p.suffix not in (".json", ".safetensors", ".html")]
+        foreign = [p.name for p in out.iterdir() if p.suffix not in _OURS and p.name != UNFINISHED]
         if foreign:
             raise DataError(f"holds other files ({sorted(foreign)[0]}): choose a new --out", path=out)
     elif not out.parent.is_dir():
         raise DataError(f"there is no folder {out.parent}", path=out)
 
 
-def label_name(options: Options) -> str:
-    """Return the label column's name, or raise where a table's is not given."""
-    if options.data in NAMES:
-        return "label"
-    if table_suffix(Path(options.data)) == ".npz":
-        if options.label not in (None, "y"):
-            raise invalid_value("--label", options.label, "y, the array of labels of an .npz file")
-        return "y"
-    if options.label is None:
-        raise ValueError("--label is missing: name the column to predict")
-    return options.label
+def check_options(options: Options) -> None:
+    """Refuse, before any work, what the classifier could not use; its parameters have the options' names."""
+    try:
+        check_parameters(SoftmaxClassifier(**options.parameters()))
+    except (ValueError, TypeError) as error:
+        name, _, rest = str(error).partition(" ")
+        raise ValueError(f"--{_OTHER_NAMES.get(name, name).replace('_', '-')} {rest}") from error
+    if options.solver == "exact" and (options.resume or is_streamed(options)):
+        wrong = "--resume" if options.resume else "--stream"
+        raise ValueError(f"{wrong} is for --solver sgd: the exact solver takes all rows from memory, in one run")
 
 
-def _read(options: Options, notes: list[str]) -> tuple[dict[str, Dataset], list[str]]:
-    label = label_name(options)
-    column = label if options.label is not None else None
-    reading: dict[str, Any] = {
-        "label": column,
-        "weight": options.sample_weight,
-        "drop": options.drop,
-        "text_columns": options.categorical,
-        "missing": options.missing,
-        "data_dir": options.data_dir,
-    }
-    rest = _labelled(read_dataset(options.data, **reading), options, notes)
-    classes = find_classes(rest, label)
-    datasets: dict[str, Dataset] = {}
-    rng = np.random.default_rng(options.seed)
-    # A test file is read later, once it is known which of its columns are text.
-    if options.test is None and options.data in NAMES:
-        datasets["test"] = read_dataset(options.data, part="test", **reading)
-    elif isinstance(options.test, float) and options.test:
-        rest, datasets["test"] = _hold_out(rest, classes, label, options.test, rng, "--test")
-    if options.validation:
-        rest, datasets["validation"] = _hold_out(rest, classes, label, options.validation, rng, "--validation")
-    return {"training": rest, **datasets}, classes
-
-
-def _read_test(options: Options, path: str, text_columns: Collection[str], notes: list[str]) -> Dataset:
-    dataset = read_dataset(
-        path,
-        part="test",
-        label=options.label,
-        weight=options.sample_weight,
-        text_columns=text_columns,
-        missing=options.missing,
-        data_dir=options.data_dir,
-    )
-    return _labelled(dataset, options, notes)
-
-
-def _labelled(dataset: Dataset, options: Options, notes: list[str]) -> Dataset:
-    if not options.drop_missing_label:
-        return dataset
-    kept, n = drop_missing_labels(dataset)
-    if n:
-        notes.append(f"{dataset.name}: {n} rows without a label left out")
-    return kept
-
-
-def _hold_out(
-    dataset: Dataset, classes: list[str], label: str, share: float, rng: np.random.Generator, option: str
-) -> tuple[Dataset, Dataset]:
-    kept, held_out = stratified_holdout(encode_labels(dataset, classes, label), share, rng)
-    if len(held_out) == 0:
-        raise DataError(f"{option} {share} of {len(dataset)} rows holds no row out", path=dataset.name)
-    return dataset.take(kept), dataset.take(held_out)
-
-
-def _encode(dataset: Dataset, encoder: Any, classes: list[str], label: str, notes: list[str]) -> Part:
-    encoded = encoder.transform(dataset)
-    for column, n in encoded.unknown.items():
-        notes.append(f"column {column!r}: {n} held-out rows have categories that no training row has")
-    return Part(dataset, encoded.x, encode_labels(dataset, classes, label))
-
-
-def _fit(options: Options, parts: dict[str, Part], progress: Progress) -> tuple[SoftmaxClassifier, bool]:
-    chosen = {
-        "alpha": options.alpha,
-        "batch_size": options.batch_size,
-        "max_epochs": options.epochs,
-        "learning_rate": options.learning_rate,
-        "class_weight": options.class_weight,
-        "label_smoothing": options.label_smoothing,
-        "n_threads": options.threads,
-        "random_state": options.seed,
-        "callbacks": [progress],
-        # Without a given patience the step falls to its end, and the best epoch on the way is kept: while the
-        # step is large the validation loss rises and falls by chance, and stopping then loses the best part.
-        "early_stopping": options.patience is not None,
-        "n_iter_no_change": options.patience,
-    }
-    given: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
-    estimator = SoftmaxClassifier(options.hidden, **given)
-    training, validation = parts["training"], parts.get("validation")
-    held_out = None if validation is None else (validation.x, validation.y)
+def _fit(options: Options, rows: Rows, progress: Progress, checkpoint: Path) -> tuple[SoftmaxClassifier, bool]:
+    estimator = SoftmaxClassifier(**options.parameters(rows.classes), callbacks=[progress])
+    training, validation = rows.parts["training"], rows.parts.get("validation")
+    if options.solver == "exact":
+        # It has no epoch to choose, and ends too soon to be worth resuming.
+        validation = validation if options.calibrate else None
+    else:
+        estimator.checkpoint = checkpoint
+    held_out = None if validation is None else (validation.x, validation.truth)
+    # The classes are numbered: one may be no training row's, or no row's most probable one.
+    classes = range(len(rows.classes))
     try:
         with progress:
-            estimator.fit(training.x, training.y, training.dataset.weights, validation=held_out)
+            if rows.shuffled is not None:
+                estimator.fit_stream(rows.shuffled.batches, classes=classes, validation=held_out)
+            else:
+                weights = training.dataset.weights
+                estimator.fit(training.x, training.truth, weights, classes=classes, validation=held_out)
     except KeyboardInterrupt:
-        if not hasattr(estimator, "classes_"):
+        if not hasattr(estimator, "coefs_"):
             raise  # stopped before there was a model
         return estimator, True
     return estimator, False
 
 
-def _frequencies(part: Part, n_classes: int) -> NDArray[np.float64]:
-    mass = np.bincount(part.y, part.dataset.weights, n_classes)
-    return np.asarray(mass / mass.sum(), np.float64)
+def _compare(ours: comparison.Contender, rows: Rows) -> None:
+    from rich.console import Console
+
+    console.note("fitting scikit-learn's LogisticRegression on the same rows")
+    theirs = comparison.logistic_regression(
+        rows.parts["training"], rows.parts[rows.scored], rows.classes, rows.frequencies
+    )
+    print()
+    Console().print(comparison.table([ours, theirs], rows.scored))
 
 
-def _say_start(options: Options, parts: dict[str, Part], classes: list[str], n_features: int) -> None:
-    held_out = "".join(f", {count(len(part))} for {name}" for name, part in parts.items() if name != "training")
+def _say_start(options: Options, rows: Rows) -> None:
+    counts = rows.counts
+    held_out = "".join(f", {count(n)} for {name}" for name, n in counts.items() if name != "training")
+    streamed = ", streamed" if rows.shuffled is not None else ""
     print(
-        f"{options.data}: {count(len(parts['training']))} rows for training{held_out}; "
-        f"{count(n_features)} features, {count(len(classes))} classes",
+        f"{options.data}{streamed}: {count(counts['training'])} rows for training{held_out}; "
+        f"{count(len(rows.encoder.feature_names))} features, {count(len(rows.classes))} classes",
         flush=True,
     )
 
 
-def _facts(
-    options: Options, parts: dict[str, Part], encoder: Any, estimator: SoftmaxClassifier, seconds: float
-) -> list[tuple[str, str]]:
-    layers = [len(encoder.feature_names), *options.hidden, len(estimator.classes_)]
+def _facts(options: Options, rows: Rows, estimator: SoftmaxClassifier, seconds: float) -> list[tuple[str, str]]:
+    layers = [len(rows.encoder.feature_names), *options.hidden, len(estimator.classes_)]
     kept = [("epoch kept", str(estimator.best_iter_))] if estimator.best_iter_ != estimator.n_iter_ else []
     facts = [
         ("data", options.data),
-        *((f"rows for {name}", count(len(part))) for name, part in parts.items()),
+        *((f"rows for {name}", count(n)) for name, n in rows.counts.items()),
         ("classes", count(len(estimator.classes_))),
         ("layers", " → ".join(map(str, layers))),
         ("epochs", str(estimator.n_iter_)),
@@ -272,11 +179,9 @@ def _facts(
 def _report(
     options: Options,
     evaluation: Evaluation,
-    dataset: Dataset,
-    scored: str,
+    rows: Rows,
     estimator: SoftmaxClassifier,
     facts: list[tuple[str, str]],
-    notes: list[str],
 ) -> Path | None:
     if not options.report:
         return None
@@ -288,12 +193,12 @@ def _report(
     )
     report = Report(
         title=Path(options.data).name,
-        part=f"{scored} rows",
+        part=f"{rows.scored} rows",
         evaluation=evaluation,
-        dataset=dataset,
+        dataset=rows.parts[rows.scored].dataset,
         history=history,
         facts=facts,
-        notes=notes,
+        notes=rows.notes,
     )
     return write_report(options.out / "report.html", report)
 
@@ -304,15 +209,12 @@ def _say_end(
     scored: str,
     facts: list[tuple[str, str]],
     report: Path | None,
-    interrupted: bool,
 ) -> None:
-    if interrupted:
-        print("stopped: the best model so far is kept")
     shown = dict(facts)
     names = ("layers", "epochs", "epoch kept", "step size", "seconds")
     rows = [(name, shown[name]) for name in names if name in shown]
     rows += console.score_rows(evaluation, scored)
-    if scored == "validation":
+    if scored == "validation" and options.solver != "exact":
         rows.append(("", "the validation rows chose the epoch, so their scores flatter: give --test"))
     elif scored == "training":
         rows.append(("", "the model was fitted to these rows, so their scores flatter: give --test"))

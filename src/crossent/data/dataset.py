@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from crossent.data import builtin
-from crossent.data.tables import existing_file, read_arrays, read_table, table_suffix
+from crossent.data.bad_rows import BadRows, without_bad_values
+from crossent.data.tables import SVMLIGHT, existing_file, read_arrays, read_svmlight, read_table, table_suffix
 from crossent.errors import DataError
 
-Features = pl.DataFrame | NDArray[Any]
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+
+Features: TypeAlias = "pl.DataFrame | NDArray[Any] | sp.csr_matrix"
+# What a row of probabilities may miss 1 by: they are often written with two or three digits.
+SUM_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
@@ -27,11 +33,13 @@ class Dataset:
     ----------
     name : str
         The file, or the name of the built-in set, as messages call it.
-    features : polars.DataFrame or array of shape (n, height, width)
-        A table, or images.
+    features : polars.DataFrame, array of shape (n, height, width) or CSR matrix of shape (n, d)
+        A table, images, or the features of a libsvm file.
     rows : int64 array of shape (n,)
         The row of the file each came from, counted from 1.
     labels : polars.Series of str or Enum, optional
+    label_probs : polars.DataFrame of float64, optional
+        In the place of labels: the probability of each class, a column a class; every row sums to 1.
     weights : float64 array of shape (n,), optional
     """
 
@@ -39,10 +47,23 @@ class Dataset:
     features: Features
     rows: NDArray[np.int64]
     labels: pl.Series | None = None
+    label_probs: pl.DataFrame | None = None
     weights: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @classmethod
+    def concatenated(cls, batches: Sequence[Dataset]) -> Dataset:
+        """Return the rows of batches of one table as one dataset."""
+
+        def joined(name: str) -> Any:
+            values = [getattr(batch, name) for batch in batches]
+            if values[0] is None:
+                return None
+            return np.concatenate(values) if isinstance(values[0], np.ndarray) else pl.concat(values)
+
+        return cls(batches[0].name, *map(joined, ("features", "rows", "labels", "label_probs", "weights")))
 
     def take(self, index: NDArray[np.int64]) -> Dataset:
         """Return the dataset of some rows, in the order given."""
@@ -51,6 +72,7 @@ class Dataset:
             features=self.features[index],
             rows=self.rows[index],
             labels=None if self.labels is None else self.labels[index],
+            label_probs=None if self.label_probs is None else self.label_probs[index],
             weights=None if self.weights is None else self.weights[index],
         )
 
@@ -60,11 +82,13 @@ def read_dataset(
     *,
     part: builtin.Part = "train",
     label: str | None = None,
+    label_probs: Sequence[str] = (),
     weight: str | None = None,
     drop: Collection[str] = (),
     text_columns: Collection[str] = (),
     missing: Collection[str] = (),
     data_dir: str | Path | None = None,
+    bad_rows: BadRows | None = None,
 ) -> Dataset:
     """Read a file, or one part of a built-in set.
 
@@ -75,12 +99,17 @@ def read_dataset(
         Of a built-in set.
     label, weight : str, optional
         The columns of the labels and of the sample weights; they are no features.
+    label_probs : sequence of str
+        In the place of ``label``: the columns of the classes' probabilities. A class is called what its column is,
+        without the ``p_`` that all of them may begin with.
     drop : collection of str
         Columns to leave out.
     text_columns, missing : collection of str
         As in `read_table`.
     data_dir : path-like, optional
         Where the files of ``fashion-mnist`` lie.
+    bad_rows : BadRows, optional
+        Takes the rows of a table that cannot be used, which are then left out; without it the first is an error.
 
     Raises
     ------
@@ -105,12 +134,27 @@ def read_dataset(
         if x.ndim == 3:
             return Dataset(str(data), x, _row_numbers(len(x)), labels)
         frame = pl.DataFrame(x, schema=[f"x{i + 1}" for i in range(x.shape[1])])
-        return _table_dataset(str(data), frame, None, weight, drop, labels)
+        return replace(table_dataset(str(data), frame, _row_numbers(len(x)), weight=weight, drop=drop), labels=labels)
+    if table_suffix(Path(data)) in SVMLIGHT:
+        matrix, y = read_svmlight(data)
+        return Dataset(str(data), matrix, _row_numbers(len(y)), label_text(pl.Series("label", y)))
     existing_file(data)
     # Labels are names: read as text, "007" of one file and of the next stay the same class.
     text = {*text_columns, label} if label is not None else set(text_columns)
-    frame = read_table(data, text_columns=text, missing=missing)
-    return _table_dataset(str(data), frame, label, weight, drop, None)
+    ragged: dict[int, str] | None = None if bad_rows is None else {}
+    frame = read_table(data, text_columns=text, missing=missing, ragged=ragged)
+    rows = _row_numbers(frame.height + len(ragged or ()))
+    if bad_rows is not None and ragged is not None:
+        rows = bad_rows.without_ragged(rows, ragged)
+        frame, rows = without_bad_values(
+            frame, rows, bad_rows, label=label, label_probs=label_probs, weight=weight, as_text={*text, *drop}
+        )
+        if frame.height == 0:
+            raise DataError("holds bad rows only", path=data)
+    dataset = table_dataset(str(data), frame, rows, label=label, label_probs=label_probs, weight=weight, drop=drop)
+    if dataset.weights is not None and not dataset.weights.any():
+        raise DataError("every sample weight is 0", path=data, column=weight)
+    return dataset
 
 
 def label_text(column: pl.Series) -> pl.Series:
@@ -118,13 +162,17 @@ def label_text(column: pl.Series) -> pl.Series:
 
     An Enum column stays one: it knows the order of its classes.
     """
-    if column.dtype == pl.Enum:
-        return column
-    if column.dtype.is_float():
-        column = column.fill_nan(None)
-        if ((column == column.round()) | column.is_null()).all():
-            column = column.cast(pl.Int64, strict=False)
-    return column.cast(pl.String)
+    return column if column.dtype == pl.Enum else number_text(column)
+
+
+def number_text(column: pl.Series) -> pl.Series:
+    """Return a column as text: whole numbers without a decimal point, missing values as null."""
+    if not column.dtype.is_float():
+        return column.cast(pl.String)
+    value = pl.col("value")
+    whole = (value == value.round()) & (value.abs() < 2**53)
+    text = pl.when(whole).then(value.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(value.cast(pl.String))
+    return column.fill_nan(None).to_frame("value").select(text.alias(column.name)).to_series()
 
 
 def find_column(name: str, columns: list[str], path: str, what: str) -> None:
@@ -137,16 +185,21 @@ def find_column(name: str, columns: list[str], path: str, what: str) -> None:
     raise DataError(f"there is no column {name!r} ({what}): {hint}", path=path)
 
 
-def _table_dataset(
+def table_dataset(
     name: str,
     frame: pl.DataFrame,
-    label: str | None,
-    weight: str | None,
-    drop: Collection[str],
-    labels: pl.Series | None,
+    rows: NDArray[np.int64],
+    *,
+    label: str | None = None,
+    label_probs: Sequence[str] = (),
+    weight: str | None = None,
+    drop: Collection[str] = (),
 ) -> Dataset:
+    """Return the dataset of a frame and the rows of the file that it holds."""
+    labels = None
     for column, what in (
         (label, "--label"),
+        *((column, "--label-probs") for column in label_probs),
         (weight, "--sample-weight"),
         *((column, "--drop") for column in drop),
     ):
@@ -154,12 +207,13 @@ def _table_dataset(
             find_column(column, frame.columns, name, what)
     if label is not None:
         labels = _label_column(frame[label], name)
-    weights = None if weight is None else _weights(frame[weight], name)
-    left_out = {label, weight, *drop}
+    probs = _probabilities(frame.select(label_probs), name, rows) if label_probs else None
+    weights = None if weight is None else _weights(frame[weight], name, rows)
+    left_out = {label, weight, *label_probs, *drop}
     features = frame.select(column for column in frame.columns if column not in left_out)
     if features.width == 0:
         raise DataError("no columns are left to learn from", path=name)
-    return Dataset(name, features, _row_numbers(frame.height), labels, weights)
+    return Dataset(name, features, rows, labels, probs, weights)
 
 
 def _label_column(column: pl.Series, path: str) -> pl.Series:
@@ -168,7 +222,37 @@ def _label_column(column: pl.Series, path: str) -> pl.Series:
     return label_text(column)
 
 
-def _weights(column: pl.Series, path: str) -> NDArray[np.float64]:
+def class_names_of(columns: Sequence[str]) -> list[str]:
+    """Return the classes that columns of probabilities are named after: ``p_cat`` and ``p_dog`` are cat and dog."""
+    if all(len(name) > 2 and name.startswith("p_") for name in columns):
+        return [name.removeprefix("p_") for name in columns]
+    return list(columns)
+
+
+def _probabilities(columns: pl.DataFrame, path: str, rows: NDArray[np.int64]) -> pl.DataFrame:
+    """Return one probability per class, every row divided by its sum; a row that is none raises."""
+    if columns.width < 2:
+        raise DataError("one column of probabilities (--label-probs): expected two or more classes", path=path)
+    numbers = []
+    for column in columns.iter_columns():
+        number = column.cast(pl.Float64, strict=False) if not column.dtype.is_nested() else pl.Series([None])
+        bad = ~((number >= 0) & number.is_finite()).fill_null(False)
+        if bad.any():
+            row = int(bad.arg_true()[0])
+            problem = f"{column[row]!r} is no probability: expected a number from 0 to 1"
+            raise DataError(problem, path=path, column=column.name, row=int(rows[row]))
+        numbers.append(number)
+    total = np.sum([number.to_numpy() for number in numbers], axis=0)
+    off = np.abs(total - 1) > SUM_TOLERANCE
+    if off.any():
+        row = int(np.argmax(off))
+        problem = f"the probabilities of the classes sum to {total[row]:.6g}: expected 1 within {SUM_TOLERANCE}"
+        raise DataError(problem, path=path, row=int(rows[row]))
+    names = class_names_of(columns.columns)
+    return pl.DataFrame({name: number.to_numpy() / total for name, number in zip(names, numbers, strict=True)})
+
+
+def _weights(column: pl.Series, path: str, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     numbers = column.cast(pl.Float64, strict=False) if column.dtype == pl.String or column.dtype.is_numeric() else None
     if numbers is None:
         raise DataError(f"is of type {column.dtype}: sample weights are numbers", path=path, column=column.name)
@@ -176,9 +260,7 @@ def _weights(column: pl.Series, path: str) -> NDArray[np.float64]:
     if bad.any():
         row = int(bad.arg_true()[0])
         problem = f"{column[row]!r} is no sample weight: expected a finite number, 0 or more"
-        raise DataError(problem, path=path, column=column.name, row=row + 1)
-    if not (numbers > 0).any():
-        raise DataError("every sample weight is 0", path=path, column=column.name)
+        raise DataError(problem, path=path, column=column.name, row=int(rows[row]))
     return numbers.to_numpy()
 
 

@@ -6,16 +6,20 @@ What a column becomes is decided on the training rows alone; any other row is on
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from crossent.data import columns
+from crossent.data.column_fit import CategoryFit, NumberFit, begin_fit
 from crossent.data.columns import Category, Number
 from crossent.data.dataset import Dataset, find_column
+from crossent.data.text import TEXT_FEATURES, Text
 from crossent.errors import DataError
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 
 @dataclass(frozen=True)
@@ -24,12 +28,12 @@ class Encoded:
 
     Attributes
     ----------
-    x : float32 array of shape (n, d)
+    x : float32 array or CSR matrix of shape (n, d)
     unknown : dict of str to int
         How many values of each column were categories the training rows did not have.
     """
 
-    x: NDArray[np.float32]
+    x: NDArray[np.float32] | sp.csr_matrix
     unknown: dict[str, int]
 
 
@@ -41,20 +45,29 @@ class TableEncoder:
     takes the mean, so 0; where training rows lack it, a further feature marks it. A category becomes one
     feature per level, a missing one a level of its own. Levels beyond ``max_levels``, the rarest, share the
     level "(other)", as do later unknown ones; a column without that level codes an unknown category as zeros
-    and counts it. A column with one value only is left out.
+    and counts it. A column with one value only is left out. A column of free text becomes hashed n-grams (`Text`),
+    after the features of all other columns; the rows are then sparse.
 
     Attributes
     ----------
-    columns : tuple of Number or Category
+    columns : tuple of Number, Category or Text
     notes : tuple of str
         What was left out, and what looks doubtful.
     """
 
-    columns: tuple[Number | Category, ...]
+    columns: tuple[Number | Category | Text, ...]
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def fit(cls, dataset: Dataset, *, categorical: tuple[str, ...] = (), max_levels: int = 64) -> TableEncoder:
+    def fit(
+        cls,
+        dataset: Dataset,
+        *,
+        categorical: tuple[str, ...] = (),
+        text: tuple[str, ...] = (),
+        text_features: int = TEXT_FEATURES,
+        max_levels: int = 64,
+    ) -> TableEncoder:
         """Decide on every column of the training rows.
 
         Raises
@@ -72,20 +85,9 @@ class TableEncoder:
         >>> encoder.transform(pets).x.tolist()
         [[-1.0, 1.0, 0.0], [1.0, 0.0, 1.0]]
         """
-        frame = _frame(dataset)
-        for name in categorical:
-            find_column(name, frame.columns, dataset.name, "--categorical")
-        fitted: list[Number | Category] = []
-        notes: list[str] = []
-        for column in frame.iter_columns():
-            part, note = columns.fit_column(column, dataset, column.name in categorical, max_levels)
-            if part is not None:
-                fitted.append(part)
-            if note is not None:
-                notes.append(note)
-        if not fitted:
-            raise DataError("no column has more than one value: there is nothing to learn from", path=dataset.name)
-        return cls(tuple(fitted), tuple(notes))
+        fit = TableFit(categorical, text, text_features, max_levels)
+        fit.add(dataset)
+        return fit.encoder()
 
     @property
     def feature_names(self) -> list[str]:
@@ -94,7 +96,11 @@ class TableEncoder:
     @property
     def text_columns(self) -> list[str]:
         """The columns that a CSV must give as text, as in training."""
-        return [column.name for column in self.columns if isinstance(column, Category) and column.text]
+        return [
+            column.name
+            for column in self.columns
+            if isinstance(column, Text) or (isinstance(column, Category) and column.text)
+        ]
 
     def transform(self, dataset: Dataset) -> Encoded:
         """Return the features of the rows.
@@ -111,16 +117,23 @@ class TableEncoder:
             raise DataError(
                 f"lacks the column{'s' * (len(absent) > 1)} {names} that the model needs", path=dataset.name
             )
-        x = np.zeros((frame.height, sum(len(column.feature_names) for column in self.columns)), np.float32)
+        dense = [column for column in self.columns if not isinstance(column, Text)]
+        texts = [column for column in self.columns if isinstance(column, Text)]
+        x = np.zeros((frame.height, sum(len(column.feature_names) for column in dense)), np.float32)
         unknown: dict[str, int] = {}
         start = 0
-        for column in self.columns:
+        for column in dense:
             stop = start + len(column.feature_names)
             n_unknown = column.encode(frame[column.name], dataset, x[:, start:stop])
             if n_unknown:
                 unknown[column.name] = n_unknown
             start = stop
-        return Encoded(x, unknown)
+        if not texts:
+            return Encoded(x, unknown)
+        from scipy.sparse import csr_matrix, hstack
+
+        blocks = [csr_matrix(x), *(column.encode(frame[column.name], dataset) for column in texts)]
+        return Encoded(csr_matrix(hstack(blocks, format="csr")), unknown)
 
     def extra_columns(self, dataset: Dataset) -> list[str]:
         """Return the columns of the rows that the model does not use."""
@@ -131,6 +144,50 @@ class TableEncoder:
         """Return what `encoder_from_json` restores, floats exactly."""
         parts = [{"kind": type(column).__name__.lower(), **asdict(column)} for column in self.columns]
         return {"kind": "table", "columns": parts, "notes": list(self.notes)}
+
+
+class TableFit:
+    """An encoder on the way: it takes in the training rows batch by batch, and then decides on every column."""
+
+    def __init__(
+        self,
+        categorical: tuple[str, ...] = (),
+        text: tuple[str, ...] = (),
+        text_features: int = TEXT_FEATURES,
+        max_levels: int = 64,
+    ) -> None:
+        self._categorical, self._text, self._text_features = categorical, text, text_features
+        self._max_levels = max_levels
+        self._columns: dict[str, NumberFit | CategoryFit] = {}
+        self._path: str | None = None
+
+    def add(self, dataset: Dataset) -> None:
+        """Take in rows; every batch has the columns of the first, in its types."""
+        frame = _frame(dataset)
+        if self._path is None:
+            self._begin(frame, dataset.name)
+        for name, fit in self._columns.items():
+            fit.add(frame[name], dataset)
+
+    def encoder(self) -> TableEncoder:
+        """Return the encoder for the rows so far."""
+        decisions = [fit.decide() for fit in self._columns.values()]
+        fitted: list[Number | Category | Text] = [column for column, _ in decisions if column is not None]
+        fitted += [Text(name, self._text_features) for name in self._text]
+        if not fitted:
+            raise DataError("no column has more than one value: there is nothing to learn from", path=self._path)
+        return TableEncoder(tuple(fitted), tuple(note for _, note in decisions if note is not None))
+
+    def _begin(self, frame: pl.DataFrame, path: str) -> None:
+        self._path = path
+        for names, option in ((self._categorical, "--categorical"), (self._text, "--text")):
+            for name in names:
+                find_column(name, frame.columns, path, option)
+        for column in frame.iter_columns():
+            if column.name not in self._text:
+                self._columns[column.name] = begin_fit(
+                    column, path, categorical=column.name in self._categorical, max_levels=self._max_levels
+                )
 
 
 @dataclass(frozen=True)
@@ -184,18 +241,73 @@ class ImageEncoder:
         return {"kind": "images", "shape": list(self.shape), "largest": self.largest}
 
 
-def fit_encoder(dataset: Dataset, categorical: tuple[str, ...] = ()) -> TableEncoder | ImageEncoder:
+@dataclass(frozen=True)
+class SparseEncoder:
+    """The features of a libsvm file, as they are.
+
+    Attributes
+    ----------
+    n_features : int
+        One more than the greatest index of the training rows.
+    """
+
+    notes: ClassVar[tuple[str, ...]] = ()
+    text_columns: ClassVar[tuple[str, ...]] = ()
+
+    n_features: int
+
+    @property
+    def feature_names(self) -> list[str]:
+        return [str(index) for index in range(self.n_features)]
+
+    def transform(self, dataset: Dataset) -> Encoded:
+        """Return the features of the rows; an index that no training row had is counted as unknown."""
+        from scipy.sparse import csr_matrix
+
+        x = dataset.features
+        if isinstance(x, pl.DataFrame | np.ndarray):
+            raise DataError("is no libsvm file: the model was trained on one", path=dataset.name)
+        if x.shape[1] <= self.n_features:
+            return Encoded(csr_matrix((x.data, x.indices, x.indptr), shape=(len(dataset), self.n_features)), {})
+        beyond = x[:, self.n_features :]
+        n_unknown = int((np.diff(beyond.indptr) > 0).sum())
+        unknown = {f"{self.n_features} and above": n_unknown} if n_unknown else {}
+        return Encoded(csr_matrix(x[:, : self.n_features]), unknown)
+
+    def extra_columns(self, dataset: Dataset) -> list[str]:
+        return []
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": "sparse", "n_features": self.n_features}
+
+
+Encoder: TypeAlias = TableEncoder | ImageEncoder | SparseEncoder
+
+
+def fit_encoder(
+    dataset: Dataset,
+    categorical: tuple[str, ...] = (),
+    text: tuple[str, ...] = (),
+    text_features: int = TEXT_FEATURES,
+) -> Encoder:
     """Return the encoder for what the dataset holds."""
     if isinstance(dataset.features, pl.DataFrame):
-        return TableEncoder.fit(dataset, categorical=categorical)
-    return ImageEncoder.fit(dataset)
+        return TableEncoder.fit(dataset, categorical=categorical, text=text, text_features=text_features)
+    for names, option in ((categorical, "--categorical"), (text, "--text")):
+        if names:
+            raise DataError(f"has no columns with names: {option} is for tables", path=dataset.name)
+    if isinstance(dataset.features, np.ndarray):
+        return ImageEncoder.fit(dataset)
+    return SparseEncoder(dataset.features.shape[1])
 
 
-def encoder_from_json(saved: dict[str, Any]) -> TableEncoder | ImageEncoder:
+def encoder_from_json(saved: dict[str, Any]) -> Encoder:
     """Restore an encoder from its `to_json`."""
     if saved["kind"] == "images":
         return ImageEncoder((saved["shape"][0], saved["shape"][1]), saved["largest"])
-    kinds: dict[str, type[Number] | type[Category]] = {"number": Number, "category": Category}
+    if saved["kind"] == "sparse":
+        return SparseEncoder(saved["n_features"])
+    kinds: dict[str, type[Number | Category | Text]] = {"number": Number, "category": Category, "text": Text}
     parts = [{**part, **({"levels": tuple(part["levels"])} if "levels" in part else {})} for part in saved["columns"]]
     restored = tuple(kinds[part.pop("kind")](**part) for part in parts)
     return TableEncoder(restored, tuple(saved["notes"]))
@@ -203,11 +315,12 @@ def encoder_from_json(saved: dict[str, Any]) -> TableEncoder | ImageEncoder:
 
 def _frame(dataset: Dataset) -> pl.DataFrame:
     if not isinstance(dataset.features, pl.DataFrame):
-        raise DataError("holds images: the model was trained on a table", path=dataset.name)
+        kind = "images" if isinstance(dataset.features, np.ndarray) else "a libsvm file's features"
+        raise DataError(f"holds {kind}: the model was trained on a table", path=dataset.name)
     return dataset.features
 
 
 def _images(dataset: Dataset) -> NDArray[Any]:
-    if isinstance(dataset.features, pl.DataFrame):
-        raise DataError("is a table: the model was trained on images", path=dataset.name)
+    if not isinstance(dataset.features, np.ndarray):
+        raise DataError("holds no images: the model was trained on images", path=dataset.name)
     return dataset.features

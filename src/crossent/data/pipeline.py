@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossent.data.dataset import Dataset, read_dataset
-from crossent.data.encoder import Encoded, ImageEncoder, TableEncoder, encoder_from_json
+from crossent.data.encoder import Encoded, Encoder, TableEncoder, encoder_from_json
+from crossent.data.streaming import TableStream
 from crossent.errors import DataError
 
 if TYPE_CHECKING:
+    import scipy.sparse as sp
+
     from crossent.estimators.softmax_classifier import SoftmaxClassifier
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class TrainedModel:
     classes : list of str
     label : str
         The column of the labels in training.
+    label_probs : tuple of str
+        In its place: the columns of the classes' probabilities.
     frequencies : float64 array of shape (C,)
         The share of each class in training.
     source : str
@@ -35,13 +41,14 @@ class TrainedModel:
     """
 
     estimator: SoftmaxClassifier
-    encoder: TableEncoder | ImageEncoder
+    encoder: Encoder
     classes: list[str]
     label: str
     frequencies: NDArray[np.float64]
     source: str
     ignored: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    label_probs: tuple[str, ...] = ()
 
     def read(
         self,
@@ -55,12 +62,33 @@ class TrainedModel:
         return read_dataset(
             data,
             part="test",
-            label=self.label if label else None,
+            label=self.label if label and not self.label_probs else None,
+            label_probs=self.label_probs if label else (),
             weight=weight,
             text_columns=self.encoder.text_columns,
             missing=self.missing,
             data_dir=data_dir,
         )
+
+    def batches(
+        self, data: str | Path, *, of_equal_types: bool = False, data_dir: str | Path | None = None
+    ) -> Iterator[Dataset]:
+        """Read the rows as `read` does, those of a table in batches, without their labels.
+
+        A column that the model does not use may be of another type in each batch, unless ``of_equal_types``.
+        """
+        if not TableStream.takes(data):
+            yield self.read(data, data_dir=data_dir)
+            return
+        stream = TableStream(data, text_columns=self.encoder.text_columns, missing=self.missing)
+        if of_equal_types:
+            stream.survey()
+        empty = True
+        for dataset in stream.batches():
+            yield dataset
+            empty = False
+        if empty:
+            raise DataError("holds no rows", path=data)
 
     def encode(self, dataset: Dataset) -> Encoded:
         """Return the features of the rows."""
@@ -68,18 +96,18 @@ class TrainedModel:
 
     def unused_columns(self, dataset: Dataset) -> list[str]:
         """Return the columns of the rows that training never saw."""
-        seen = {self.label, *self.ignored}
+        seen = {self.label, *self.label_probs, *self.ignored}
         return [name for name in self.encoder.extra_columns(dataset) if name not in seen]
 
-    def logits_of(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return the logits of encoded rows, one column per class.
+    def logits_of(self, x: NDArray[np.float32] | sp.csr_matrix) -> NDArray[np.float64]:
+        """Return the logits of encoded rows, one column per class, over the temperature that calibrated them.
 
         scikit-learn gives two classes one score, the difference of their logits; here each class has its own.
         """
         scores = np.asarray(self.estimator.decision_function(x), np.float64)
         if scores.ndim == 1:
             scores = np.stack([np.zeros_like(scores), scores], axis=1)
-        return scores
+        return scores / self.estimator.temperature_
 
     def logits(self, data: str | Path, *, data_dir: str | Path | None = None) -> NDArray[np.float64]:
         """Return the logits of every row of a file (or the test part of a built-in set), shape (n, C)."""
@@ -93,7 +121,11 @@ class TrainedModel:
         if not 1 <= row <= len(dataset):
             raise DataError(f"there is no row {row}: expected 1 to {len(dataset)}", path=dataset.name)
         one = dataset.take(np.array([row - 1]))
-        if isinstance(self.encoder, TableEncoder) and self.label in self.encoder.extra_columns(one):
+        if (
+            isinstance(self.encoder, TableEncoder)
+            and not self.label_probs
+            and self.label in self.encoder.extra_columns(one)
+        ):
             one = self.read(data, label=True, data_dir=data_dir).take(np.array([row - 1]))
         name = None if one.labels is None else one.labels[0]
         return self.logits_of(self.encode(one).x)[0], name if name in self.classes else None
@@ -110,6 +142,7 @@ def save_trained(directory: str | Path, model: TrainedModel) -> None:
         "source": model.source,
         "ignored": list(model.ignored),
         "missing": list(model.missing),
+        "label_probs": list(model.label_probs),
         "encoder": model.encoder.to_json(),
     }
     save_model(directory, model.estimator, extra_tensors={"frequencies": model.frequencies}, extra=extra)
@@ -139,6 +172,7 @@ def load_trained(directory: str | Path) -> TrainedModel:
             source=extra["source"],
             ignored=tuple(extra["ignored"]),
             missing=tuple(extra["missing"]),
+            label_probs=tuple(extra["label_probs"]),
         )
     except (KeyError, TypeError, IndexError) as error:
         raise DataError(f"is not a model written by crossent train: {error!s} is missing", path=directory) from error

@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import io
+import itertools
+import math
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from crossent.data.csv_text import CsvText, header, open_text
 from crossent.errors import DataError
 
-MISSING_MARKS = ("", "?", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null")
-_DELIMITERS = ",;\t|"
-_CSV = (".csv", ".tsv", ".txt")
-_PARQUET = (".parquet", ".pq")
-_ARROW = (".arrow", ".feather", ".ipc")
-FORMATS = "CSV (.csv, .tsv, .txt, also .gz), Parquet (.parquet), Arrow (.arrow, .feather) or NumPy (.npz)"
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+
+CSV = (".csv", ".tsv", ".txt")
+PARQUET = (".parquet", ".pq")
+ARROW = (".arrow", ".feather", ".ipc")
+SVMLIGHT = (".svm", ".libsvm", ".svmlight")
+FORMATS = (
+    "CSV (.csv, .tsv, .txt, also .gz), Parquet (.parquet), Arrow (.arrow, .feather), NumPy (.npz) or libsvm (.svm, "
+    ".libsvm, also .gz)"
+)
 
 
-def read_table(path: str | Path, *, text_columns: Collection[str] = (), missing: Collection[str] = ()) -> pl.DataFrame:
+def read_table(
+    path: str | Path,
+    *,
+    text_columns: Collection[str] = (),
+    missing: Collection[str] = (),
+    ragged: dict[int, str] | None = None,
+) -> pl.DataFrame:
     """Read a CSV, Parquet or Arrow file into a frame.
 
     Parameters
@@ -36,6 +48,9 @@ def read_table(path: str | Path, *, text_columns: Collection[str] = (), missing:
         CSV columns to read as text even where they look like numbers (``007`` stays ``007``).
     missing : collection of str
         Marks of a missing value in a CSV, added to the usual ones (empty, ``NA``, ``?``, …).
+    ragged : dict of int to str, optional
+        Takes, by row, what is wrong with the lines of a CSV that have more or fewer values than the header or are no
+        UTF-8, which are then left out; without it the first of them is an error.
 
     Raises
     ------
@@ -53,18 +68,18 @@ def read_table(path: str | Path, *, text_columns: Collection[str] = (), missing:
     path = existing_file(path)
     suffix = table_suffix(path)
     try:
-        if suffix in _CSV:
-            frame = _read_csv(path, text_columns, {*MISSING_MARKS, *missing})
-        elif suffix in _PARQUET:
+        if suffix in CSV:
+            frame = _read_csv(path, text_columns, missing, ragged)
+        elif suffix in PARQUET:
             frame = pl.read_parquet(path, glob=False)
-        elif suffix in _ARROW:
+        elif suffix in ARROW:
             frame = pl.read_ipc(path)
         else:
             raise DataError(f"cannot read a {suffix or 'nameless'} file as a table: expected {FORMATS}", path=path)
     except DataError:
         raise
     except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error) as error:
-        raise DataError(_first_line(error), path=path) from error
+        raise DataError(first_line(error), path=path) from error
     if frame.height == 0:
         raise DataError("holds no rows", path=path)
     return frame
@@ -85,7 +100,7 @@ def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         if "allow_pickle" in str(error):
             raise DataError("holds Python objects, which are never unpickled", path=path) from error
-        raise DataError(f"is not a readable .npz file: {_first_line(error)}", path=path) from error
+        raise DataError(f"is not a readable .npz file: {first_line(error)}", path=path) from error
     if "X" not in arrays:
         raise DataError(f"holds the arrays {found or '(none)'}: expected X, and y for the labels", path=path)
     x = arrays["X"]
@@ -98,6 +113,33 @@ def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
     if y is not None and y.shape != (len(x),):
         raise DataError(f"y has shape {y.shape}: expected ({len(x)},), one label per row of X", path=path)
     return arrays
+
+
+def read_svmlight(path: str | Path) -> tuple[sp.csr_matrix, NDArray[np.float64]]:
+    """Read a libsvm file, lines of ``LABEL INDEX:VALUE INDEX:VALUE …``, into float32 features and their labels.
+
+    The feature of an index is the column of that number, whether the file counts from 0 or from 1: so files of the
+    same data agree, whichever features occur in them.
+
+    Raises
+    ------
+    DataError
+        Naming the row, for a line that is none of that form.
+    """
+    from sklearn.datasets import load_svmlight_file
+
+    path = existing_file(path)
+    try:
+        x, y = load_svmlight_file(str(path), dtype=np.float32, zero_based=True)
+    except (ValueError, OverflowError, OSError, EOFError, zlib.error) as error:
+        _find_bad_line(path)
+        raise DataError(f"is not a readable libsvm file: {first_line(error)}", path=path) from error
+    if x.shape[0] == 0:
+        raise DataError("holds no rows", path=path)
+    if not (np.isfinite(x.data).all() and np.isfinite(y).all()):
+        _find_bad_line(path)
+        raise DataError("holds a value beyond float32's range", path=path)
+    return x, y
 
 
 def existing_file(path: str | Path) -> Path:
@@ -115,88 +157,61 @@ def table_suffix(path: Path) -> str:
     return path.with_suffix("").suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
 
 
-def _read_csv(path: Path, text_columns: Collection[str], missing: set[str]) -> pl.DataFrame:
-    delimiter, names = _header(path)
+def _read_csv(
+    path: Path, text_columns: Collection[str], missing: Collection[str], ragged: dict[int, str] | None
+) -> pl.DataFrame:
+    text = CsvText.of(path, text_columns, missing, errors="strict" if ragged is None else "replace")
     try:
-        frame = pl.read_csv(
-            path,
-            separator=delimiter,
-            new_columns=names,  # polars leaves doubled quotes in a name as they are
-            null_values=sorted(missing),
-            infer_schema_length=None,
-            schema_overrides={name: pl.String for name in text_columns if name in names},
-        )
+        frame = text.parse(path if ragged is None else text.even_rows(ragged))
     except pl.exceptions.PolarsError as error:
-        _find_ragged_row(path, delimiter, len(names), short_rows=False)
-        raise DataError(_csv_problem(error), path=path) from error
+        text.find_ragged_row(short_rows=False)
+        raise text.problem(error) from error
     # polars fills a row that ends early with missing values: a file cut off in the middle would pass unseen.
-    if frame.height and frame[:, -1].null_count():
-        _find_ragged_row(path, delimiter, len(names), short_rows=True)
+    if ragged is None and frame.height and frame[:, -1].null_count():
+        text.find_ragged_row(short_rows=True)
     return frame.with_columns(
-        # Only "nan", "inf" and quoted numbers can leave a column of numbers as text here.
-        number
-        for column in frame.iter_columns()
-        if column.dtype == pl.String and column.name not in text_columns
-        for number in [column.cast(pl.Float64, strict=False)]
-        if number.null_count() == column.null_count() < len(column)
+        column.cast(pl.Float64, strict=False) for column in frame.iter_columns() if text.hides_numbers(column)
     )
 
 
-def _header(path: Path) -> tuple[str, list[str]]:
+def _find_bad_line(path: Path) -> None:
+    """Raise the DataError for the first line of a libsvm file that is not ``LABEL INDEX:VALUE …``."""
+    with open_text(path) as file:
+        lines = (line.partition("#")[0].split() for line in file)
+        for row, words in enumerate(filter(None, lines), start=1):
+            if not _is_finite(words[0]):
+                raise DataError(f"the label {words[0]!r} is not a finite number", path=path, row=row)
+            previous = -1
+            for word in words[1:]:
+                index, colon, value = word.partition(":")
+                if index == "qid":
+                    continue
+                if not (colon and index.isdecimal() and _is_finite(value)):
+                    raise DataError(f"{word!r} is not INDEX:VALUE with a finite value", path=path, row=row)
+                if int(index) <= previous or int(index) >= 2**31:
+                    raise DataError(f"the index of {word!r} does not rise within 0 to 2147483647", path=path, row=row)
+                previous = int(index)
+
+
+def _is_finite(text: str) -> bool:
     try:
-        with _open_text(path) as file:
-            line = file.readline()
-            # A quoted name may go on over the end of a line.
-            while line.count('"') % 2 and (more := file.readline()):
-                line += more
-    except UnicodeDecodeError as error:
-        raise DataError("is not UTF-8 text: save it as UTF-8", path=path) from error
-    if not line.strip():
-        raise DataError("is empty: expected a line of column names first", path=path)
-    if table_suffix(path) == ".tsv":
-        delimiter = "\t"
-    else:
-        delimiter = max(_DELIMITERS, key=lambda mark: len(next(csv.reader(io.StringIO(line), delimiter=mark))))
-    names = next(csv.reader(io.StringIO(line, newline=""), delimiter=delimiter))
-    seen: set[str] = set()
-    for position, name in enumerate(names, start=1):
-        if not name.strip():
-            raise DataError(f"the header gives column {position} no name", path=path)
-        if name in seen:
-            raise DataError("the header names this column twice", path=path, column=name)
-        seen.add(name)
-    return delimiter, names
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
-def _open_text(path: Path) -> TextIO:
-    opened = gzip.open if path.suffix.lower() == ".gz" else open
-    binary = cast(BinaryIO, opened(path, "rb"))  # closed by the wrapper
-    return io.TextIOWrapper(binary, encoding="utf-8-sig", newline="")
+def line_of_row(path: Path, row: int) -> int | None:
+    """Return the line of a CSV or libsvm file on which a row ends, both counted from 1, or None if there is none."""
+    suffix = table_suffix(path)
+    if suffix not in (*CSV, *SVMLIGHT) or not path.is_file():
+        return None
+    with open_text(path, "replace") as file:
+        if suffix in SVMLIGHT:
+            filled = (number for number, line in enumerate(file, start=1) if line.partition("#")[0].strip())
+            return next(itertools.islice(filled, row - 1, None), None)
+        rows = csv.reader(file, delimiter=header(path, "replace")[0])
+        return next((rows.line_num for at, _ in enumerate(filter(None, rows)) if at == row), None)
 
 
-def _find_ragged_row(path: Path, delimiter: str, width: int, *, short_rows: bool) -> None:
-    """Raise the DataError for the first row with more (or fewer) values than the header."""
-    for row, values in enumerate(_csv_rows(path, delimiter), start=1):
-        if len(values) > width or (short_rows and len(values) < width):
-            raise DataError(f"has {len(values)} values where the header has {width}", path=path, row=row)
-
-
-def _csv_rows(path: Path, delimiter: str) -> Iterator[list[str]]:
-    with _open_text(path) as file:
-        rows = csv.reader(file, delimiter=delimiter)
-        next(rows)
-        try:
-            yield from (row for row in rows if row)
-        except (UnicodeDecodeError, csv.Error):
-            return  # polars' own message tells it
-
-
-def _csv_problem(error: Exception) -> str:
-    text = _first_line(error)
-    if "utf-8" in text.lower():
-        return "is not UTF-8 text: save it as UTF-8"
-    return f"is not a well-formed CSV: {text}"
-
-
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -23,6 +23,8 @@ from crossent.replace_directory import replace_directory
 Array = npt.NDArray[Any]
 WEIGHTS, MODEL = "weights.safetensors", "model.json"
 FORMAT, FORMAT_VERSION = "crossent-model", 1
+# What a training run that was cut short leaves in the directory of its model.
+UNFINISHED = "unfinished"
 RECORD = (
     "loss_curve_",
     "validation_scores_",
@@ -205,6 +207,8 @@ def _classes_in(classes: Mapping[str, Any]) -> Array:
 
 
 def _is_model(directory: Path) -> bool:
+    if [path.name for path in directory.iterdir()] == [UNFINISHED]:
+        return True
     try:
         return bool(json.loads((directory / MODEL).read_bytes()).get("format") == FORMAT)
     except (OSError, ValueError, AttributeError):

@@ -44,6 +44,8 @@ class Evaluation:
     frequencies : float64 array of shape (C,)
         The share of each class in training: the baseline predicts it for every row.
     weights : float64 array of shape (n,), optional
+    label_probs : float64 array of shape (n, C), optional
+        The truth where it is no single class; ``labels`` are then its most probable classes.
 
     Examples
     --------
@@ -58,6 +60,7 @@ class Evaluation:
     classes: list[str]
     frequencies: NDArray[np.float64]
     weights: NDArray[np.float64] | None = None
+    label_probs: NDArray[np.float64] | None = None
 
     @cached_property
     def probs(self) -> NDArray[np.float64]:
@@ -78,7 +81,8 @@ class Evaluation:
     @cached_property
     def losses(self) -> NDArray[np.float64]:
         """The loss of each row in nats."""
-        return np.asarray(cross_entropy(self.logits, self.labels, reduction="none"))
+        truth = self.labels if self.label_probs is None else self.label_probs
+        return np.asarray(cross_entropy(self.logits, truth, reduction="none"))
 
     @property
     def log_loss(self) -> float:
@@ -88,11 +92,20 @@ class Evaluation:
     @property
     def baseline(self) -> float:
         """The log-loss of predicting the class frequencies of the training rows for every row."""
-        return self._mean(-np.log(self.frequencies)[self.labels])
+        if self.label_probs is None:
+            return self._mean(-np.log(self.frequencies)[self.labels])
+        return self._mean(self.label_probs @ -np.log(self.frequencies))
 
     @property
     def accuracy(self) -> float:
         return self._mean(self.predictions == self.labels)
+
+    @property
+    def hits(self) -> NDArray[np.float64]:
+        """How much of each row's truth is the predicted class: for a label 1 or 0."""
+        if self.label_probs is None:
+            return np.asarray(self.predictions == self.labels, np.float64)
+        return np.take_along_axis(self.label_probs, self.predictions[:, None], axis=1)[:, 0]
 
     @property
     def n_wrong(self) -> int:
@@ -100,10 +113,12 @@ class Evaluation:
 
     @property
     def brier(self) -> float:
-        """Mean of ``Σ_c (q_c - [c = y])²``, from 0 to 2.
+        """Mean of ``Σ_c (q_c - p_c)²``, from 0 to 2; for a label y, p_c is 1 at y and 0 elsewhere.
 
         Brier, "Verification of forecasts expressed in terms of probability", 1950, equation 2.
         """
+        if self.label_probs is not None:
+            return self._mean(((self.probs - self.label_probs) ** 2).sum(axis=1))
         true_class = self.probs[np.arange(len(self.labels)), self.labels]
         return self._mean((self.probs**2).sum(axis=1) - 2 * true_class + 1)
 
@@ -119,15 +134,15 @@ class Evaluation:
 
     @property
     def overconfidence(self) -> float:
-        """Mean confidence minus accuracy."""
-        return self._mean(self.confidence) - self.accuracy
+        """Mean confidence minus what it should be, the mean of the hits."""
+        return self._mean(self.confidence) - self._mean(self.hits)
 
     @cached_property
     def reliability(self) -> Reliability:
         bins = np.minimum((self.confidence * N_BINS).astype(np.int64), N_BINS - 1)
         weights = np.ones(len(bins)) if self.weights is None else self.weights
         mass = np.bincount(bins, weights, N_BINS)
-        right = weights * (self.predictions == self.labels)
+        right = weights * self.hits
         with np.errstate(invalid="ignore"):
             confidence = np.bincount(bins, weights * self.confidence, N_BINS) / mass
             accuracy = np.bincount(bins, right, N_BINS) / mass

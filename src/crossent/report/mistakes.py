@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from crossent.data.dataset import Dataset
 from crossent.report.evaluation import Evaluation
 from crossent.report.numbers import percent
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 _MOST_VALUES = 16
 
@@ -24,7 +27,7 @@ def mistakes_section(evaluation: Evaluation, dataset: Dataset, n: int = 10) -> s
     if len(rows) == 0:
         body = '<p class="hint">There is none: every row is predicted right.</p>'
     else:
-        kind = "rows" if isinstance(dataset.features, pl.DataFrame) else "images"
+        kind = "images" if isinstance(dataset.features, np.ndarray) else "rows"
         items = "".join(f"<li>{_item(evaluation, dataset, int(row))}</li>" for row in rows)
         body = (
             '<p class="hint">Wrong, and surest of it: look here for wrong labels, for classes that overlap '
@@ -46,8 +49,17 @@ def _item(evaluation: Evaluation, dataset: Dataset, row: int) -> str:
     )
     if isinstance(dataset.features, pl.DataFrame):
         return verdict + odds + _values(dataset.features.row(row, named=True))
+    if not isinstance(dataset.features, np.ndarray):
+        return verdict + odds + _values(_entries(dataset.features, row))
     name = evaluation.classes[truth]
     return _image(dataset.features[row], f"row {dataset.rows[row]}, {name}") + verdict + odds
+
+
+def _entries(matrix: sp.csr_matrix, row: int) -> dict[str, float]:
+    """Return the values of a sparse row by index, the largest first."""
+    here = slice(matrix.indptr[row], matrix.indptr[row + 1])
+    entries = sorted(zip(matrix.indices[here], matrix.data[here], strict=True), key=lambda entry: -abs(entry[1]))
+    return {str(index): float(value) for index, value in entries}
 
 
 def _image(pixels: NDArray[Any], description: str) -> str:
