@@ -3,9 +3,10 @@
     python benchmarks/loss_speed.py [--quick] [--dtype float32 ...] [--threads 2]
 
 Every contender computes the mean loss and its gradient with respect to the logits; its loss is checked before it is
-timed. Each round times all of them in turn, the fastest of three calls each; a ratio is the median over rounds of the ratio within a round, so
-that a machine that slows down for a while slows both sides. The roof of the in-place form is a copy of the logits
-(numpy.copyto, one thread): reading and writing that memory once is the least that a gradient costs.
+timed. Each round times all of them in turn, the fastest of three calls each; a ratio is the median over rounds of the
+ratio within a round, so that a machine that slows down for a while slows both sides. The roof of the in-place form is
+a copy of the logits (numpy.copyto, one thread): reading and writing that memory once is the least that a gradient
+costs.
 """
 
 from __future__ import annotations

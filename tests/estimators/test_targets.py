@@ -189,3 +189,16 @@ def test_bad_parameter_is_refused_by_name(parameter, value, error):
 def test_average_of_an_averaging_optimizer_is_refused():
     with pytest.raises(ValueError, match="average = True: expected False for optimizer='schedule-free'"):
         SoftmaxClassifier(optimizer="schedule-free", average=True).fit(X, Y)
+
+
+def test_the_default_penalty_is_one_over_the_rows_mass_and_at_most_1e_4(rng):
+    x, y = rng.normal(size=(40_000, 2)).astype(np.float32), rng.integers(3, size=40_000)
+    quick = {"max_epochs": 1, "random_state": 0}
+    assert SoftmaxClassifier(**quick).fit(x, y).alpha_ == pytest.approx(1 / 40_000)
+    assert SoftmaxClassifier(**quick).fit(x, y, np.full(40_000, 2.0)).alpha_ == pytest.approx(1 / 80_000)
+    assert SoftmaxClassifier(**quick).fit(x[:100], y[:100]).alpha_ == 1e-4
+    assert SoftmaxClassifier(**quick).partial_fit(x, y, classes=range(3)).alpha_ == 1e-4
+    assert SoftmaxClassifier(**quick).fit_stream([(x, y), (x, y)]).alpha_ == pytest.approx(1 / 80_000)
+    assert SoftmaxClassifier(alpha=0.25, **quick).fit(x, y).alpha_ == 0.25
+    with pytest.raises(ValueError, match="alpha"):
+        SoftmaxClassifier(alpha="much").fit(x, y)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crossent.data.columns import Category, Number
-from crossent.data.encoder import ImageEncoder, TableEncoder
+from crossent.data.encoder import ImageEncoder, SparseEncoder, TableEncoder
 from crossent.data.files import whole_or_nothing
 from crossent.data.pipeline import TrainedModel
 from crossent.errors import DataError
@@ -42,6 +42,10 @@ def pipeline_to_onnx(model: TrainedModel) -> ModelProto:
     graph = Graph()
     if isinstance(model.encoder, ImageEncoder):
         x, inputs = _pixels(graph, model.encoder), {"X": "pixels"}
+    elif isinstance(model.encoder, SparseEncoder):
+        raise DataError(
+            "was trained on a libsvm file, whose sparse rows ONNX's operators cannot take", path=model.source
+        )
     else:
         x, inputs = _columns(graph, model.encoder)
     if model.estimator._dtype != np.float32:

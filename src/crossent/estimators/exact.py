@@ -46,7 +46,7 @@ class ExactMixin:
 
     def _solve(self: Any, examples: Examples, held_out: Examples | None, start: Layers | None, data: Any) -> None:
         options = ExactOptions(
-            alpha=float(self.alpha),
+            alpha=self.alpha_,
             tol=DEFAULT_TOL if self.tol is None else float(self.tol),
             max_iter=DEFAULT_ITERATIONS if self.max_epochs == "auto" else int(self.max_epochs),
             center=bool(self.center),

@@ -22,7 +22,8 @@ def check_parameters(model: Any) -> None:
         raise invalid_type("hidden_layer_sizes", model.hidden_layer_sizes, "a sequence of ints, such as (128,)")
     for at, size in enumerate(model.hidden_layer_sizes):
         _check_int(f"hidden_layer_sizes[{at}]", size, least=1)
-    _check_real("alpha", model.alpha, 0, np.inf)
+    if model.alpha != "auto":
+        _check_real("alpha", model.alpha, 0, np.inf, or_else="'auto'")
     _check_real("l1_ratio", model.l1_ratio, 0, 1, closed_high=True)
     _check_choice("solver", model.solver, ("sgd", "exact"))
     _check_choice("optimizer", model.optimizer, ("sgd", "adam", "schedule-free"))

@@ -26,6 +26,7 @@ from crossent.training.blocks import Blocks
 
 Array = npt.NDArray[Any]
 DEFAULT_BATCH = 128
+GREATEST_ALPHA = 1e-4  # that alpha="auto" stands for
 DEFAULT_EPOCHS = 10
 # With less data more epochs: fewer steps than this leave even a convex problem unsolved.
 LEAST_STEPS = 2000
@@ -56,8 +57,10 @@ class SoftmaxClassifier(
     ----------
     hidden_layer_sizes : sequence of int, default=()
         Widths of the hidden layers; none gives the linear model.
-    alpha : float, default=1e-4
-        Penalty on the weights, not on the biases.
+    alpha : float or "auto", default="auto"
+        Penalty on the weights, not on the biases. "auto" is 1 / n for rows of mass n (each row's weight times its
+        summed truth), as of scikit-learn's ``LogisticRegression``, but at most 1e-4; 1e-4 for ``partial_fit``, which
+        does not know how many rows there will be.
     l1_ratio : float, default=0.0
         In [0, 1]: the share of the penalty that is on the absolute values; those weights that it is too much for are
         exactly 0.
@@ -150,6 +153,8 @@ class SoftmaxClassifier(
         The step size used, after any halving.
     temperature_ : float
         What ``predict_proba`` divides the logits by; 1 without ``calibrate``.
+    alpha_ : float
+        The penalty that was used.
     objective_gap_ : float or None
         Of a linear model that ran all its epochs: its objective is at least so many nats above the minimum. The bound
         is what one feature's weights alone could still gain.
@@ -195,7 +200,7 @@ class SoftmaxClassifier(
         self,
         hidden_layer_sizes: Sequence[int] = (),
         *,
-        alpha: float = 1e-4,
+        alpha: Literal["auto"] | float = "auto",
         l1_ratio: float = 0.0,
         solver: Literal["sgd", "exact"] = "sgd",
         optimizer: Literal["sgd", "adam", "schedule-free"] = "sgd",
@@ -292,6 +297,7 @@ class SoftmaxClassifier(
         store = None if self.checkpoint is None else self._open_checkpoint(examples, held_out, start, rng)
         if held_out is None and (self.early_stopping or self.calibrate):
             examples, held_out = hold_out(examples, float(self.validation_fraction), rng)
+        self.alpha_ = self._penalty(float(examples.row_mass().sum()))
         if self.solver == "exact":
             self._solve(examples, held_out, start, (X, y, sample_weight))
             return self
@@ -302,11 +308,17 @@ class SoftmaxClassifier(
     def _batch_rows(self) -> int:
         return DEFAULT_BATCH if self.batch_size == "auto" else int(self.batch_size)
 
+    def _penalty(self, mass: float | None = None) -> float:
+        """Return alpha, for rows of this mass."""
+        if self.alpha != "auto":
+            return float(self.alpha)
+        return GREATEST_ALPHA if mass is None else min(GREATEST_ALPHA, 1 / mass)
+
     def _problem(self, examples: Examples, *, center: Any, mass_per_row: float | None = None) -> Problem:
         return Problem(
             examples,
             tuple(self.hidden_layer_sizes),
-            alpha=self.alpha * (1 - self.l1_ratio),
+            alpha=self.alpha_ * (1 - self.l1_ratio),
             batch_size=self._batch_rows(),
             center=center,
             n_threads=int(self.n_threads),
@@ -353,7 +365,7 @@ class SoftmaxClassifier(
             schedule="constant" if schedule_free else self.schedule,
             momentum=float(self.momentum),
             nesterov=bool(self.nesterov),
-            l1=float(self.alpha * self.l1_ratio),
+            l1=self.alpha_ * float(self.l1_ratio),
             dropout=float(self.dropout),
             average=DEFAULT_AVERAGE if self.average is True else float(self.average),
             max_epochs=enough if self.max_epochs == "auto" else int(self.max_epochs),

@@ -76,6 +76,7 @@ class StreamingMixin(PredictionMixin):
         first = not hasattr(self, "coefs_")
         x = self._features(X, reset=first)
         if not hasattr(self, "_stream"):
+            self.alpha_ = self._penalty()
             stream = self._new_stream()
             if not first:
                 stream.theta = np.concatenate(
@@ -162,7 +163,9 @@ class StreamingMixin(PredictionMixin):
         held_out = None if validation is None else self._validation(validation)
         store = None if self.checkpoint is None else self._open_stream_checkpoint(survey, held_out, rng)
         center: Any = survey.mean if self.center else False
-        mass_per_row = self._mass(survey, weights) / survey.rows
+        mass = self._mass(survey, weights)
+        mass_per_row = mass / survey.rows
+        self.alpha_ = self._penalty(mass)
 
         def problem(examples: Examples) -> Problem:
             made: Problem = self._problem(examples, center=center, mass_per_row=mass_per_row)
@@ -203,8 +206,8 @@ class StreamingMixin(PredictionMixin):
             hidden_layer_sizes=tuple(self.hidden_layer_sizes),
             name="adam" if self.optimizer == "adam" else "schedule-free",
             momentum=float(self.momentum),
-            alpha=self.alpha * (1 - self.l1_ratio),
-            l1=self.alpha * self.l1_ratio,
+            alpha=self.alpha_ * (1 - self.l1_ratio),
+            l1=self.alpha_ * self.l1_ratio,
             dropout=float(self.dropout),
             batch_size=self._batch_rows(),
             learning_rate=None if self.learning_rate == "auto" else float(self.learning_rate),
