@@ -200,5 +200,5 @@ def test_the_default_penalty_is_one_over_the_rows_mass_and_at_most_1e_4(rng):
     assert SoftmaxClassifier(**quick).partial_fit(x, y, classes=range(3)).alpha_ == 1e-4
     assert SoftmaxClassifier(**quick).fit_stream([(x, y), (x, y)]).alpha_ == pytest.approx(1 / 80_000)
     assert SoftmaxClassifier(alpha=0.25, **quick).fit(x, y).alpha_ == 0.25
-    with pytest.raises(TypeError, match="alpha is a str"):
+    with pytest.raises(TypeError, match="alpha = 'much' is a str"):
         SoftmaxClassifier(alpha="much").fit(x, y)
