@@ -40,7 +40,7 @@ from crossent.estimators.probabilities import log_softmax
 )
 def test_scikit_learns_checks_pass(estimator, check):
     held_out = estimator.early_stopping or estimator.calibrate
-    # Held-out rows differ where weights stand for repeated rows, as they do for scikit-learn's own estimators.
+    # Held-out rows differ where weights stand for repeated rows, as the class's notes say.
     if held_out and "sample_weight_equivalence" in str(check):
         estimator.set_params(early_stopping=False, calibrate=False)
     check(estimator)
