@@ -17,7 +17,7 @@ FLOORS = (
     {"arrays", "cpu", "simplex_inputs"},
     {"targets", "family", "training"},
     {"loss", "simplex"},
-    {"probabilities", "explanation", "estimators"},
+    {"probabilities", "explanation", "estimators", "torch"},
     {"data", "stories"},
     {"report", "explorer"},
     {"cli"},
