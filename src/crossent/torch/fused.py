@@ -30,10 +30,10 @@ class _Fused(Function):
         loss = kernels.run(call, truth, out=ctx.grad)
         if inplace and ctx.grad is not None:
             torch.autograd.graph.increment_version(logits)
-            ctx.call = None
+            ctx.options = None
         else:
-            ctx.save_for_backward(logits, call.target, call.weight, call.sample_weight)
-            ctx.call = call._replace(logits=None, target=None, weight=None, sample_weight=None)
+            ctx.save_for_backward(logits, *call[1:4])
+            ctx.options = call[4:]
         return loss
 
     @staticmethod
@@ -46,15 +46,16 @@ def _gradient(ctx: Any, grad: Tensor | None, loss_bar: Tensor) -> Tensor:
     # Many cotangents at once: is_grads_batched=True, or torch.func around the backward.
     many = is_transformed() or torch._C._functorch.is_legacy_batchedtensor(loss_bar)
     again = grad is None or torch.is_grad_enabled()
-    if again and ctx.call is None:
+    if again and ctx.options is None:
         raise RuntimeError(
             "inplace=True: the logits hold their gradient, so that there is one backward and no second derivative"
         )
     if again:
-        logits, target, weight, sample_weight = ctx.saved_tensors
-        call = ctx.call._replace(logits=logits, target=target, weight=weight, sample_weight=sample_weight)
+        call = Call(*ctx.saved_tensors, *ctx.options)
+        logits = call.logits
         if torch.is_grad_enabled():  # create_graph=True: as a function of the logits and of the cotangent
-            return torch.autograd.grad(formulas.cross_entropy(call), logits, loss_bar, create_graph=True)[0]
+            (grad,) = torch.autograd.grad(formulas.cross_entropy(call), logits, loss_bar, create_graph=True)
+            return grad
         if not many:
             if ctx.inplace:
                 torch.autograd.graph.increment_version(logits)

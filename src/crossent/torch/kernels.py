@@ -32,7 +32,7 @@ def as_tensor(array: Array, dtype: torch.dtype) -> Tensor:
 
 
 def empty_gradient(logits: Tensor) -> Tensor:
-    """Return an uninitialised tensor laid out as the logits are; in recycled pages where the layout is the plain one."""
+    """Return an uninitialised tensor laid out as the logits are; in recycled pages where that is the plain layout."""
     if not logits.is_contiguous():
         return torch.empty_like(logits)
     return as_tensor(arrays.empty(tuple(logits.shape), as_numpy(logits).dtype), logits.dtype)

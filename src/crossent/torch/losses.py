@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import _reduction as legacy
 
 from crossent.torch import formulas, fused, kernels
-from crossent.torch.call import Call, checked_call, is_transformed
+from crossent.torch.call import Call, checked_call, compute_dtype, is_transformed
 from crossent.torch.log_mean import log_mean
 from crossent.torch.operators import operator
 
@@ -81,8 +81,8 @@ def cross_entropy(
 
     Notes
     -----
-    Eager CPU tensors go to the native kernels, without a copy, and one gradient is all the memory beyond the logits. Any other
-    device, and forward-mode or functional transforms, take the same formulas in torch operations.
+    Eager CPU tensors go to the native kernels, without a copy, and one gradient is all the memory beyond the logits.
+    Any other device, and forward-mode or functional transforms, take the same formulas in torch operations.
 
     References
     ----------
@@ -127,7 +127,7 @@ def cross_entropy(
         raise ValueError("inplace=True: the input is a leaf, whose values would be replaced by their own gradient")
     if not return_lse:
         return _loss(call, inplace)
-    lse = torch.logsumexp(input.to(formulas.compute_dtype(input.dtype)), dim=call.axis)
+    lse = torch.logsumexp(input.to(compute_dtype(input.dtype)), dim=call.axis)
     return _loss(call, inplace), lse
 
 
@@ -155,7 +155,7 @@ class CrossEntropyLoss(nn.CrossEntropyLoss):
     weight, size_average, ignore_index, reduce, reduction, label_smoothing
         As PyTorch's, in its order; ``reduction`` may also be ``"log-mean"``.
     z_loss, return_lse, inplace
-        As for :func:`cross_entropy`. ``sample_weight`` and ``normalizer``, which go with the batch, are arguments of the
+        As for :func:`cross_entropy`. ``sample_weight`` and ``normalizer`` go with the batch: they are arguments of the
         call.
 
     Examples

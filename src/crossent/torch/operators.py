@@ -33,14 +33,20 @@ def _call(
     )
 
 
-@torch.library.custom_op("crossent::cross_entropy", mutates_args=(), schema=f"(Tensor logits, Tensor target, {_OPTIONS}) -> Tensor")
+@torch.library.custom_op(
+    "crossent::cross_entropy", mutates_args=(), schema=f"(Tensor logits, Tensor target, {_OPTIONS}) -> Tensor"
+)
 def loss(*arguments: Any) -> Tensor:
     call = _call(*arguments)
     truth = kernels.truth(call) if call.logits.device.type == "cpu" else None
     return formulas.cross_entropy(call) if truth is None else kernels.run(call, truth)
 
 
-@torch.library.custom_op("crossent::cross_entropy_backward", mutates_args=(), schema=f"(Tensor loss_bar, Tensor logits, Tensor target, {_OPTIONS}) -> Tensor")
+@torch.library.custom_op(
+    "crossent::cross_entropy_backward",
+    mutates_args=(),
+    schema=f"(Tensor loss_bar, Tensor logits, Tensor target, {_OPTIONS}) -> Tensor",
+)
 def backward(loss_bar: Tensor, *arguments: Any) -> Tensor:
     return gradient(_call(*arguments), loss_bar)
 

@@ -79,7 +79,7 @@ def _push(z: Tensor, t: Tensor) -> Tensor:
 
 def _pull(z: Tensor, v: Tensor) -> Tensor:
     probs = _parts(z).probs
-    out = v.sum(dim=-1, keepdim=True) * probs - v
+    out: Tensor = v.sum(dim=-1, keepdim=True) * probs - v
     # The entries sum to zero. The one with the most truth, where q - 1 may cancel, is minus the sum of the others.
     most = v.abs().argmax(dim=-1, keepdim=True)
     return out.scatter(-1, most, -out.scatter(-1, most, 0.0).sum(dim=-1, keepdim=True))
@@ -98,47 +98,47 @@ class _Map(Function):
 
 class _Surprise(_Map):
     @staticmethod
-    def forward(z: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(z: Tensor) -> Tensor:
         return _surprise(z)
 
     @staticmethod
-    def backward(ctx: Any, u: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, u: Tensor) -> Tensor:
         (z,) = ctx.saved_tensors
         return pull(z, u)
 
 
 class _SurpriseBothWays(_Surprise):
     @staticmethod
-    def jvp(ctx: Any, dz: Tensor) -> Tensor:  # type: ignore[override]
+    def jvp(ctx: Any, dz: Tensor) -> Tensor:
         (z,) = ctx.saved_tensors
         return push(z, dz)
 
 
 class _Probabilities(_Map):
     @staticmethod
-    def forward(z: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(z: Tensor) -> Tensor:
         return _probabilities(z)
 
     @staticmethod
-    def backward(ctx: Any, u: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, u: Tensor) -> Tensor:
         (z,) = ctx.saved_tensors
         return -_spread(z, u)
 
 
 class _ProbabilitiesBothWays(_Probabilities):
     @staticmethod
-    def jvp(ctx: Any, dz: Tensor) -> Tensor:  # type: ignore[override]
+    def jvp(ctx: Any, dz: Tensor) -> Tensor:
         (z,) = ctx.saved_tensors
         return -_spread(z, dz)
 
 
 class _Push(_Map):
     @staticmethod
-    def forward(z: Tensor, t: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(z: Tensor, t: Tensor) -> Tensor:
         return _push(z, t)
 
     @staticmethod
-    def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, Tensor | None]:  # type: ignore[override]
+    def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, Tensor | None]:
         z, t = ctx.saved_tensors
         of_z = -u.sum(dim=-1, keepdim=True) * _spread(z, t) if ctx.needs_input_grad[0] else None
         return of_z, pull(z, u) if ctx.needs_input_grad[1] else None
@@ -146,7 +146,7 @@ class _Push(_Map):
 
 class _PushBothWays(_Push):
     @staticmethod
-    def jvp(ctx: Any, dz: Tensor | None, dt: Tensor | None) -> Tensor:  # type: ignore[override]
+    def jvp(ctx: Any, dz: Tensor | None, dt: Tensor | None) -> Tensor:
         z, t = ctx.saved_tensors
         along_t = torch.zeros_like(t) if dt is None else push(z, dt)
         return along_t if dz is None else along_t - (_spread(z, dz) * t).sum(dim=-1, keepdim=True)
@@ -154,11 +154,11 @@ class _PushBothWays(_Push):
 
 class _Pull(_Map):
     @staticmethod
-    def forward(z: Tensor, v: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(z: Tensor, v: Tensor) -> Tensor:
         return _pull(z, v)
 
     @staticmethod
-    def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, Tensor | None]:  # type: ignore[override]
+    def backward(ctx: Any, u: Tensor) -> tuple[Tensor | None, Tensor | None]:
         z, v = ctx.saved_tensors
         of_z = -v.sum(dim=-1, keepdim=True) * _spread(z, u) if ctx.needs_input_grad[0] else None
         return of_z, push(z, u) if ctx.needs_input_grad[1] else None
@@ -166,7 +166,7 @@ class _Pull(_Map):
 
 class _PullBothWays(_Pull):
     @staticmethod
-    def jvp(ctx: Any, dz: Tensor | None, dv: Tensor | None) -> Tensor:  # type: ignore[override]
+    def jvp(ctx: Any, dz: Tensor | None, dv: Tensor | None) -> Tensor:
         z, v = ctx.saved_tensors
         along_v = torch.zeros_like(v) if dv is None else pull(z, dv)
         return along_v if dz is None else along_v - v.sum(dim=-1, keepdim=True) * _spread(z, dz)
