@@ -11,6 +11,8 @@ torch = pytest.importorskip("torch")
 from crossent.torch import CrossEntropyLoss, cross_entropy  # noqa: E402
 
 F = torch.nn.functional
+# PyTorch's forward derivatives script their own decompositions when they are first used.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 
 
 @pytest.fixture

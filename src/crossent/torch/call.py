@@ -75,7 +75,8 @@ def checked_call(
     z_loss: float = 0.0,
 ) -> Call:
     """Return the call in one form, or raise what PyTorch raises for the same arguments."""
-    autocast = torch.is_autocast_enabled(logits.device.type)
+    device = logits.device.type
+    autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
     if not _is_valid(logits, target, weight, ignore_index, label_smoothing, autocast):
         _refuse_as_pytorch(logits, target, weight, ignore_index, reduction, label_smoothing)
     if reduction not in REDUCTIONS:

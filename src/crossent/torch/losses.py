@@ -123,6 +123,9 @@ def cross_entropy(
     call = checked_call(
         input, target, weight, ignore_index, reduction, label_smoothing, sample_weight, normalizer, z_loss
     )
+    if call.reduction == "none" and call.loss_dtype.itemsize > input.dtype.itemsize and not call.is_soft:
+        # Under autocast: the kernels write the losses of the rows in the logits' dtype.
+        call = call._replace(logits=input.to(call.loss_dtype))
     if inplace and input.is_leaf and input.requires_grad:
         raise ValueError("inplace=True: the input is a leaf, whose values would be replaced by their own gradient")
     if not return_lse:
