@@ -42,6 +42,7 @@ format: install ## rewrite the sources the way lint wants them
 
 bench: install ## time the loss beside its peers, and an epoch beside its matrix products
 	$(BIN)/python benchmarks/loss_speed.py
+	$(BIN)/python benchmarks/torch_speed.py
 	$(BIN)/python benchmarks/training_speed.py
 
 accuracy: install ## worst error in ulp of crossent and its peers, against 60 digits

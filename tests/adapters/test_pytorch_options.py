@@ -112,6 +112,14 @@ def test_in_place_the_gradient_takes_the_place_of_the_logits(dtype, reduction, z
     assert got.data_ptr() == logits.data_ptr()
 
 
+def test_in_place_through_a_view(z):
+    leaf = z.clone().requires_grad_()
+    (want,) = torch.autograd.grad(cross_entropy(2 * leaf, LABELS), leaf)
+    logits = (2 * leaf).reshape(2, 3, 4)
+    (got,) = torch.autograd.grad(cross_entropy(logits.view(6, 4), LABELS, inplace=True), leaf)
+    assert torch.equal(got, want)
+
+
 def test_in_place_refuses_what_would_be_silently_wrong(z):
     leaf = z.clone().requires_grad_()
     with pytest.raises(ValueError, match="leaf"):
