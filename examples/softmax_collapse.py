@@ -3,9 +3,9 @@
     python examples/softmax_collapse.py [--steps 6000] [--picture softmax_collapse.svg]
 
 All is float32, full batch, Adam without weight decay. PyTorch's cross-entropy of a row is exactly 0, and so is its
-gradient, once the label leads by ln 2^24 = 16.6 nats: training stops there by itself. The accurate loss has no such wall;
-what stops it is Adam's own eps (1e-25 here, 1e-8 by default). The logarithm of the mean loss has a gradient that does not
-fade, and meets no wall at all.
+gradient, once the label leads by ln 2^24 = 16.6 nats: training stops there by itself. The accurate loss has no such
+wall; what stops it is Adam's own eps (1e-25 here, 1e-8 by default). The logarithm of the mean loss has a gradient that
+does not fade, and meets no wall at all.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def train(
     torch.manual_seed(seed)
     x, y = addition(modulus)
     network = nn.Sequential(nn.Linear(2 * modulus, hidden), nn.ReLU(), nn.Linear(hidden, modulus))
-    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate, eps=eps)
+    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate, betas=(0.9, 0.95), eps=eps)
     seen: tuple[list[int], list[float]] = ([], [])
     for step in range(steps + 1):
         logits = network(x)

@@ -82,7 +82,11 @@ def serve(bound: socket.socket, story: str, when_ready: Callable[[], object]) ->
 
     # h11 reads requests long enough that one with too many classes gets an answer that says so.
     config = uvicorn.Config(
-        application(story), http="h11", h11_max_incomplete_event_size=_LONGEST_REQUEST, log_level="warning", lifespan="off"
+        application(story),
+        http="h11",
+        h11_max_incomplete_event_size=_LONGEST_REQUEST,
+        log_level="warning",
+        lifespan="off",
     )
     Server(config).run(sockets=[bound])
 
@@ -114,7 +118,7 @@ def _arguments(request: Request) -> dict[str, Any]:
 
 def _read(name: str, text: str) -> Any:
     def refuse(constant: str) -> None:
-        raise ValueError(f"{name} holds {constant}: expected numbers; an infinite logit is written \"-inf\"")
+        raise ValueError(f'{name} holds {constant}: expected numbers; an infinite logit is written "-inf"')
 
     try:
         value = json.loads(text, object_pairs_hook=lambda pairs: _once(name, pairs), parse_constant=refuse)

@@ -46,53 +46,35 @@ def truth(call: Call) -> Truth | None:
     IndexError
         For a label outside [0, C), as PyTorch does.
     """
-    for values in (call.weight, call.sample_weight, call.target if call.is_soft else None):
-        if values is not None and not _are_masses(values):
-            return None
     z = as_numpy(call.logits)
-    target = as_numpy(call.target) if call.is_soft else as_numpy(_labels(call))
-    return truth_of(
-        target,
-        z.shape,
-        call.axis,
-        z,
-        weight=None if call.weight is None else as_numpy(call.weight),
-        sample_weight=None if call.sample_weight is None else as_numpy(call.sample_weight),
-        label_smoothing=call.smoothing,
-        ignore_index=-1,
-    )
-
-
-def _are_masses(values: Tensor) -> bool:
-    if values.numel() == 0:
-        return True
-    low, high = torch.aminmax(values)
-    return bool(low >= 0) and bool(high < math.inf)
-
-
-def _labels(call: Call) -> Tensor:
-    """Return the labels as int64, -1 where a row is ignored."""
-    target, classes = call.target.detach().long(), call.logits.shape[call.axis]
-    if target.numel() == 0:
-        return target
-    low, high = (int(bound) for bound in torch.aminmax(target))
-    if low >= 0 and high < classes and not low <= call.ignore_index <= high:
-        return target
-    ignored = target == call.ignore_index
-    bad = ~ignored & ((target < 0) | (target >= classes))
-    if bool(bad.any()):
-        place = tuple(bad.nonzero()[0].tolist())
-        where = f"target[{', '.join(map(str, place))}]" if place else "target"
-        raise IndexError(
-            f"Target {int(target[place])} is out of bounds. {where} = {int(target[place])} is outside [0, {classes})"
+    try:
+        # In NumPy: an operation of torch on many labels would wake its threads, which then spin beside the kernels'.
+        return truth_of(
+            as_numpy(call.target),
+            z.shape,
+            call.axis,
+            z,
+            weight=None if call.weight is None else as_numpy(call.weight),
+            sample_weight=None if call.sample_weight is None else as_numpy(call.sample_weight),
+            label_smoothing=call.smoothing,
+            ignore_index=call.ignore_index,
         )
-    return torch.where(ignored, -1, target)
+    except ValueError:  # shapes and types are right: a label is out of range, or a mass is none
+        check_labels(call)
+        return None
 
 
 def check_labels(call: Call) -> None:
-    """Raise an IndexError for a label outside [0, C)."""
-    if not call.is_soft:
-        _labels(call)
+    """Raise an IndexError for a label outside [0, C), as PyTorch does."""
+    if call.is_soft:
+        return
+    labels, classes = as_numpy(call.target), call.logits.shape[call.axis]
+    bad = (labels != call.ignore_index) & ((labels < 0) | (labels >= classes))
+    if bad.any():
+        place = tuple(int(i) for i in np.argwhere(bad)[0])
+        name = f"target[{', '.join(map(str, place))}]" if place else "target"
+        value = int(labels[place])
+        raise IndexError(f"Target {value} is out of bounds. {name} = {value} is outside [0, {classes})")
 
 
 def denominator(call: Call, truth: Truth) -> float:
