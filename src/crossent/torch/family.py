@@ -101,7 +101,7 @@ def generalized_cross_entropy(input: Tensor, target: Tensor, *, q: float = 0.7, 
     """
     if not 0 < q <= 1:
         raise invalid_value("q", q, "a number in (0, 1]")
-    return _charged(input, target, options, lambda u: -torch.expm1(-q * u) / q)
+    return _charged(input, target, options, lambda u: _rest(q * u) / q)
 
 
 def symmetric_cross_entropy(
@@ -274,8 +274,9 @@ def family_reduced(call: Call, losses: Tensor, rows: Rows) -> Tensor:
 
 
 def _rest(u: Tensor) -> Tensor:
-    """Return 1 - q for u = -log q, accurate relative to itself."""
-    return -torch.expm1(-u)
+    """Return 1 - q for u = -log q, accurate relative to itself, and so is its derivative q."""
+    # torch takes expm1(-u) + 1 for the derivative of expm1, which is 0 from u = 37 on (in float64).
+    return torch.where(u > 1.0, 1.0 - torch.exp(-u), -torch.expm1(-u))
 
 
 def _at_least(argument: str, value: float, low: float) -> None:
