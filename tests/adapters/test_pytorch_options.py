@@ -170,6 +170,15 @@ def test_counts_are_exact_in_sixteen_bits():
         assert torch.equal(z.grad[:, 1], torch.tensor(0.5 / n).to(dtype).expand(n))
 
 
+def test_bfloat16_is_rounded_once_after_the_cotangent(z):
+    x = z.bfloat16().requires_grad_()
+    (grad,) = torch.autograd.grad(cross_entropy(x, LABELS) / 3, x)
+    wide = x.detach().double().requires_grad_()
+    third = (torch.ones((), dtype=torch.bfloat16) / 3).double()
+    (exact,) = torch.autograd.grad(cross_entropy(wide, LABELS), wide, third)
+    torch.testing.assert_close(grad, exact.bfloat16(), rtol=0.0, atol=0.0)
+
+
 def test_a_scaled_loss_keeps_small_gradients_in_float16():
     z = torch.tensor([[12.0, 0.0]], dtype=torch.float16, requires_grad=True)
     loss = cross_entropy(z.expand(1000, 2), torch.zeros(1000, dtype=torch.long))

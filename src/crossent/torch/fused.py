@@ -13,19 +13,19 @@ from crossent.torch import formulas, kernels
 from crossent.torch.call import Call, is_transformed
 from crossent.torch.operators import gradient
 
-_NARROW = (torch.float16, torch.bfloat16)
-
 
 class _Fused(Function):
     """The gradient is computed beside the loss, and handed over by the first backward; a second one computes it anew.
 
-    In 16 bits it is computed in backward, so that it is rounded once, after the cotangent (of a gradient scaler, say).
+    Sixteen bits are rounded once, after the cotangent: where that is not known to be 1, as with float16's gradient
+    scalers, the gradient is computed in backward.
     """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, call: Call, truth: Truth, inplace: bool) -> Tensor:
         ctx.inplace, ctx.grad = inplace, None
-        if logits.dtype not in _NARROW:
+        late = logits.dtype == torch.float16 or (logits.dtype == torch.bfloat16 and call.reduction == "none")
+        if not late:
             ctx.grad = logits.detach() if inplace else kernels.empty_gradient(logits)
         loss = kernels.run(call, truth, out=ctx.grad)
         if inplace and ctx.grad is not None:
@@ -45,6 +45,9 @@ class _Fused(Function):
 def _gradient(ctx: Any, grad: Tensor | None, loss_bar: Tensor) -> Tensor:
     # Many cotangents at once: is_grads_batched=True, or torch.func around the backward.
     many = is_transformed() or torch._C._functorch.is_legacy_batchedtensor(loss_bar)
+    used = grad
+    if grad is not None and grad.itemsize == 2 and ctx.options is not None and not many and loss_bar.item() != 1.0:
+        grad = None
     again = grad is None or torch.is_grad_enabled()
     if again and ctx.options is None:
         raise RuntimeError(
@@ -59,7 +62,7 @@ def _gradient(ctx: Any, grad: Tensor | None, loss_bar: Tensor) -> Tensor:
         if not many:
             if ctx.inplace:
                 torch.autograd.graph.increment_version(logits)
-            return gradient(call, loss_bar, logits.detach() if ctx.inplace else None)
+            return gradient(call, loss_bar, logits.detach() if ctx.inplace else used)
         grad = gradient(call, torch.ones(loss_bar.shape, dtype=loss_bar.dtype))
     assert grad is not None
     factor = loss_bar.to(grad.dtype)
