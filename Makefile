@@ -55,6 +55,7 @@ docs: install ## build the documentation into docs/_build/html; `make test` runs
 figures: install ## draw the pictures of the README and the documentation
 	$(BIN)/python docs/figures/confident_rows.py
 	$(BIN)/python docs/figures/who_pays.py
+	$(BIN)/python examples/softmax_collapse.py --steps 3000 --picture docs/figures/softmax_collapse.svg
 
 clean: ## delete what was built
 	rm -rf $(VENV) build demo docs/_build docs/_generated
