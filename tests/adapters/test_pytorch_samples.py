@@ -113,6 +113,8 @@ MISTAKES = {
     "weight of another length": (Z, torch.full((2, 3), 1 / 3), {"weight": torch.ones(2)}),
     "no logits": (torch.tensor(1.0), torch.tensor(0), {}),
     "integer logits": (torch.zeros((2, 3), dtype=torch.int64), Y, {}),
+    "a list of logits": ([[0.0, 0.0, 0.0]] * 2, Y, {}),
+    "a NumPy target": (Z, Y.numpy(), {}),
     "boolean labels": (Z, torch.tensor([True, False]), {}),
     "labels with an axis too many": (Z, torch.zeros((2, 1), dtype=torch.int64), {}),
     "smoothing above 1": (Z, Y, {"label_smoothing": 1.5}),

@@ -91,6 +91,28 @@ def test_compiles_without_a_graph_break(batch, dtype):
     torch.testing.assert_close(torch.autograd.grad(loss, x)[0], torch.autograd.grad(eager, x)[0])
 
 
+@pytest.mark.slow
+def test_derivatives_taken_inside_compiled_code_are_not_lost(batch):
+    z, y, _ = batch
+
+    def both(x):
+        along = torch.func.jvp(lambda v: cross_entropy(v, y), (x,), (x,))[1]
+        return along, torch.func.grad(lambda v: cross_entropy(v, y))(x)
+
+    torch._dynamo.reset()
+    for got, want in zip(torch.compile(both, fullgraph=True, backend="aot_eager")(z), both(z)):
+        torch.testing.assert_close(got, want)
+
+
+def test_compiles_for_targets_that_need_a_gradient(batch):
+    z, _, _ = batch
+    p = torch.softmax(z, 1).requires_grad_()
+    torch._dynamo.reset()
+    loss = torch.compile(lambda q: cross_entropy(z, q), fullgraph=True, backend="aot_eager")(p)
+    (want,) = torch.autograd.grad(F.cross_entropy(z, p), p)
+    torch.testing.assert_close(torch.autograd.grad(loss, p)[0], want)
+
+
 def test_exports(batch):
     z, y, _ = batch
     exported = torch.export.export(CrossEntropyLoss(label_smoothing=0.1), (z, y))
@@ -138,6 +160,7 @@ def test_layouts(seed):
         "transposed": z.transpose(2, 3).contiguous().transpose(2, 3),
         "strided": torch.stack([z, z], dim=-1)[..., 0],
         "backwards": z.flip(0).flip(0),
+        "negated": torch.complex(z, -z).conj().imag,
         "expanded": z[:1].expand(2, -1, -1, -1),
     }
     for name, view in layouts.items():

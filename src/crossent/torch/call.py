@@ -58,8 +58,10 @@ def row_shape(logits: Tensor, axis: int) -> torch.Size:
     return logits.shape[:axis] + logits.shape[axis + 1 :]
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def is_transformed() -> bool:
     """Whether torch.func or forward-mode differentiation is at work: the formulas know all of their derivatives."""
+    # A compiler traces one transform or another: asked while it traces, the answer is part of the program.
     return torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
 
 
@@ -75,6 +77,8 @@ def checked_call(
     z_loss: float = 0.0,
 ) -> Call:
     """Return the call in one form, or raise what PyTorch raises for the same arguments."""
+    if not (isinstance(logits, Tensor) and isinstance(target, Tensor) and isinstance(weight, Tensor | None)):
+        _refuse_as_pytorch(logits, target, weight, ignore_index, reduction, label_smoothing)
     device = logits.device.type
     autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
     if not _is_valid(logits, target, weight, ignore_index, label_smoothing, autocast):
@@ -130,7 +134,7 @@ def _is_valid(
 def _refuse_as_pytorch(
     logits: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, smoothing: float
 ) -> None:
-    if target.dtype in LABELS:
+    if isinstance(target, Tensor) and target.dtype in LABELS:
         target = target.long()
     reduction = reduction if reduction != "log-mean" else "mean"
     functional.cross_entropy(

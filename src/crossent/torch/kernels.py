@@ -18,7 +18,7 @@ from crossent.torch.call import Call
 
 def as_numpy(tensor: Tensor) -> Array:
     """Return a CPU tensor's memory as a NumPy array."""
-    tensor = tensor.detach()
+    tensor = tensor.detach().resolve_neg()
     if tensor.dtype == torch.bfloat16:
         import ml_dtypes
 

@@ -138,13 +138,14 @@ def _loss(call: Call, inplace: bool) -> Tensor:
     """Return the loss by the quickest way that its tensors and the transforms around it allow."""
     opaque = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
     on_cpu = call.logits.device.type == "cpu"
-    plain = on_cpu and not opaque and not is_transformed()
+    transformed = is_transformed()
+    plain = on_cpu and not opaque and not transformed
     others = (call.target, call.weight, call.sample_weight)
     if call.reduction == "log-mean" or not on_cpu or any(t is not None and t.requires_grad for t in others):
         if plain:
             kernels.check_labels(call)
         return log_mean(call) if call.reduction == "log-mean" else formulas.cross_entropy(call)
-    if opaque:
+    if opaque and not transformed:
         return operator(call)
     truth = kernels.truth(call) if plain else None
     return formulas.cross_entropy(call) if truth is None else fused.cross_entropy(call, truth, inplace)

@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from crossent.torch.call import is_transformed
+
 
 class _Parts(NamedTuple):
     top: Tensor  # index of the largest logit, (..., 1)
@@ -179,8 +181,12 @@ def _spread(z: Tensor, t: Tensor) -> Tensor:
 
 
 def _apply(both_ways: type[Function], backward_only: type[Function], *inputs: Tensor) -> Tensor:
-    # torch.compile does not trace a Function that has a forward derivative of its own.
-    function = backward_only if torch.compiler.is_compiling() else both_ways
+    # torch.compile does not trace a Function that has a forward derivative of its own, nor any under torch.func.
+    compiling = torch.compiler.is_compiling()
+    if compiling and is_transformed():
+        plain: Tensor = backward_only.forward(*inputs)
+        return plain
+    function = backward_only if compiling else both_ways
     result: Tensor = function.apply(*inputs)  # type: ignore[no-untyped-call]
     return result
 
