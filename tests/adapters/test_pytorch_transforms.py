@@ -104,6 +104,7 @@ def test_derivatives_taken_inside_compiled_code_are_not_lost(batch):
         torch.testing.assert_close(got, want)
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # by PyTorch's own compiler
 def test_compiles_for_targets_that_need_a_gradient(batch):
     z, _, _ = batch
     p = torch.softmax(z, 1).requires_grad_()
