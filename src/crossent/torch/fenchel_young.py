@@ -16,7 +16,7 @@ MAPPINGS = ("softmax", "sparsemax", "entmax15")
 
 
 def fenchel_young_loss(input: Tensor, target: Tensor, *, mapping: str = "sparsemax", **options: Any) -> Tensor:
-    r"""Return :math:`Ω^*(z) + Ω(p) - ⟨z, p⟩`, which is 0 where the mapping's prediction is the truth.
+    r"""Return :math:`Ω^*(z) + Ω(p) - \langle z, p \rangle`, which is 0 where the mapping's prediction is the truth.
 
     Its gradient is the prediction minus the truth. Sparsemax and 1.5-entmax give classes far below the best exactly no
     mass, and their loss is exactly 0 from a margin of 1 and of 2 on.
