@@ -42,6 +42,7 @@ format: install ## rewrite the sources the way lint wants them
 
 bench: install ## time the loss beside its peers, and an epoch beside its matrix products
 	$(BIN)/python benchmarks/loss_speed.py
+	$(BIN)/python benchmarks/torch_speed.py
 	$(BIN)/python benchmarks/training_speed.py
 
 accuracy: install ## worst error in ulp of crossent and its peers, against 60 digits
@@ -55,6 +56,7 @@ figures: install ## draw the pictures of the README and the documentation
 	$(BIN)/python docs/figures/confident_rows.py
 	$(BIN)/python docs/figures/explore.py
 	$(BIN)/python docs/figures/who_pays.py
+	$(BIN)/python examples/softmax_collapse.py --steps 3000 --picture docs/figures/softmax_collapse.svg
 
 clean: ## delete what was built
 	rm -rf $(VENV) build demo docs/_build docs/_generated

@@ -242,21 +242,40 @@ def _evaluate(
         raise invalid_value("z_loss", z_loss, "a finite number of at least 0")
     truth = truth_of(target, z.shape, axis, z, **truth_options)
     scale = 1 / divisor(truth, normalizer, reduction)
-    rows = arrays.as_rows(z, axis)
-    losses = np.empty(rows.shape[0], z.dtype) if reduction == "none" else None
-    if isinstance(grad, _NoGrad):
-        out, grad_rows = None, None
-    else:
+    out = None
+    if not isinstance(grad, _NoGrad):
         out = arrays.empty(z.shape, z.dtype) if grad is None else _checked_out(grad, z)
-        grad_rows = _rows_to_write(out, axis, z, rows, (truth.probs, truth.row_weight))
-    total = _run_kernel(rows, truth, scale, z_factor, losses, grad_rows, thread_count(n_threads))
+    each = reduction == "none"
+    total, losses = run(z, axis, truth, scale=scale, z_loss=z_factor, each=each, out=out, n_threads=n_threads)
+    if losses is not None:
+        return losses[()], out
+    with np.errstate(over="ignore"):  # a sum beyond float16's range is inf, not a warning
+        return z.dtype.type(total * scale), out
+
+
+def run(
+    z: Array,
+    axis: int,
+    truth: Truth,
+    *,
+    scale: float,
+    z_loss: float,
+    each: bool,
+    out: Array | None,
+    n_threads: int | None,
+) -> tuple[float, Array | None]:
+    """Return the summed loss, not scaled, and the rows' own if ``each``; write the scaled gradient to ``out``.
+
+    ``out`` has the logits' shape and dtype, and may be the logits themselves.
+    """
+    rows = arrays.as_rows(z, axis)
+    losses = np.empty(rows.shape[0], z.dtype) if each else None
+    grad_rows = None if out is None else _rows_to_write(out, axis, z, rows, (truth.probs, truth.row_weight))
+    total = _run_kernel(rows, truth, scale, z_loss, losses, grad_rows, thread_count(n_threads))
     if out is not None and grad_rows is not None and not np.may_share_memory(out, grad_rows):
         moved = np.moveaxis(out, axis, -1)
         moved[...] = grad_rows.reshape(moved.shape)
-    if losses is not None:
-        return losses.reshape(z.shape[:axis] + z.shape[axis + 1 :])[()], out
-    with np.errstate(over="ignore"):  # a sum beyond float16's range is inf, not a warning
-        return z.dtype.type(total * scale), out
+    return total, None if losses is None else losses.reshape(z.shape[:axis] + z.shape[axis + 1 :])
 
 
 def _run_kernel(

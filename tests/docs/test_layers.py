@@ -18,7 +18,7 @@ FLOORS = (
     {"targets", "family"},
     {"loss", "simplex"},
     {"training"},
-    {"probabilities", "explanation", "estimators"},
+    {"probabilities", "explanation", "estimators", "torch"},
     {"data", "stories"},
     {"report", "explorer"},
     {"cli"},

@@ -1,0 +1,29 @@
+"""Losses for PyTorch that keep their digits on confident rows."""
+
+from crossent.torch.family import (
+    focal_loss,
+    generalized_cross_entropy,
+    label_relaxed_loss,
+    logit_adjusted_loss,
+    poly1_loss,
+    symmetric_cross_entropy,
+)
+from crossent.torch.fenchel_young import entmax15, fenchel_young_loss, sparsemax
+from crossent.torch.losses import CrossEntropyLoss, cross_entropy
+from crossent.torch.probabilities import cross_entropy_from_log_probs, cross_entropy_from_probs
+
+__all__ = [
+    "CrossEntropyLoss",
+    "cross_entropy",
+    "cross_entropy_from_log_probs",
+    "cross_entropy_from_probs",
+    "entmax15",
+    "fenchel_young_loss",
+    "focal_loss",
+    "generalized_cross_entropy",
+    "label_relaxed_loss",
+    "logit_adjusted_loss",
+    "poly1_loss",
+    "sparsemax",
+    "symmetric_cross_entropy",
+]

@@ -1,0 +1,33 @@
+"""The logarithm of the mean loss, by the logarithms of the rows' losses: it has no smallest number to stop at."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from crossent.torch.call import Call
+from crossent.torch.formulas import cross_entropy, rows_of
+
+# Below it log softplus(t) is t to the last bit of a float64.
+_LINEAR = -40.0
+
+
+def log_mean(call: Call) -> Tensor:
+    """Return log(mean loss) of a checked call."""
+    if call.is_soft or call.smoothing or call.z_loss:
+        # These losses do not come near 0, unless it is to be 0: the mean itself will do.
+        return cross_entropy(call._replace(reduction="mean")).log()
+    z, rows = rows_of(call)
+    assert rows.label is not None
+    label = rows.label.unsqueeze(-1)
+    against = z.scatter(-1, label, -torch.inf).logsumexp(dim=-1) - z.gather(-1, label).squeeze(-1)
+    terms = _log_softplus(against) + rows.weight.log()
+    if rows.take_part is not None:
+        terms = torch.where(rows.take_part, terms, -torch.inf)
+    denominator = rows.weight.sum() if call.normalizer is None else torch.full_like(z[..., 0].sum(), call.normalizer)
+    return (terms.reshape(-1).logsumexp(dim=0) - denominator.log()).to(call.loss_dtype)
+
+
+def _log_softplus(t: Tensor) -> Tensor:
+    near = torch.logaddexp(t.clamp(min=_LINEAR), torch.zeros_like(t)).log()
+    return torch.where(t < _LINEAR, t, near)
