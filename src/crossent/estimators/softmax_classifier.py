@@ -171,8 +171,8 @@ class SoftmaxClassifier(
     The same seed gives the same bits for any ``n_threads``, and with ``checkpoint`` also over a break.
 
     A sample weight of k trains as k equal rows do. The rows that ``early_stopping`` and ``calibrate`` hold out are
-    drawn row by row: one of weight k is held out whole or not at all, and each of k equal rows by itself, so the two need
-    not give one model. The held-out rows' log-loss is taken without weights.
+    drawn row by row: one of weight k is held out whole or not at all, and each of k equal rows by itself, so the two
+    need not give one model. The held-out rows' log-loss is taken without weights.
 
     With a ``KeyboardInterrupt`` the attributes are set from the best parameters so far, and it is raised
     again.
