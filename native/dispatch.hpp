@@ -18,6 +18,15 @@ void select_level(const std::string& name);
 // The kernels of the level in use. For callers that already run on several threads of their own.
 const KernelTable& kernels();
 
+template <class T>
+const training::Kernels<T>& training_kernels() {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    return kernels().training32;
+  } else {
+    return kernels().training64;
+  }
+}
+
 // Sum over rows [0, n) of the weighted losses; fills job.loss and job.grad where they are not null.
 double run(const LabelJob& job, Storage storage, std::int64_t n, int n_threads);
 double run(const DistributionJob& job, Storage storage, std::int64_t n, int n_threads);

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "training/kernels.hpp"
+
 namespace crossent {
 
 // The storage of logits and gradient. f16 and bf16 are computed in float and rounded once.
@@ -44,6 +46,8 @@ using DistributionKernel = double (*)(const DistributionJob& job, std::int64_t b
 struct KernelTable {
   LabelKernel label[storage_count];
   DistributionKernel distribution[storage_count];
+  training::Kernels<float> training32;
+  training::Kernels<double> training64;
 };
 
 }  // namespace crossent

@@ -3,6 +3,7 @@
 
 #include "distribution_rows.hpp"
 #include "label_tile.hpp"
+#include "../training/kernels/table.hpp"
 
 #define CROSSENT_DEFINE_LEVEL(name)                                                                  \
   namespace crossent {                                                                               \
@@ -11,5 +12,7 @@
       {label_kernel<Float16>, label_kernel<BFloat16>, label_kernel<Float32>, label_kernel<Float64>}, \
       {distribution_kernel<Float16>, distribution_kernel<BFloat16>, distribution_kernel<Float32>,    \
        distribution_kernel<Float64>},                                                                \
+      training_kernels<float>(),                                                                     \
+      training_kernels<double>(),                                                                    \
   };                                                                                                 \
   }

@@ -21,7 +21,7 @@ inline int blas_int(std::int64_t size) {
   return static_cast<int>(size);
 }
 
-// The three products of a dense layer, all matrices row-major and without gaps. A row-major matrix is the
+// The three products of a dense layer, all matrices row-major. A row-major matrix is the
 // transpose of a column-major one, hence the order of the factors: out' = weight' · input'.
 
 // out (n, outputs) += input (n, inputs) · weight (inputs, outputs)
@@ -33,13 +33,13 @@ void add_product(Gemm<T> gemm, std::int64_t n, std::int64_t inputs, std::int64_t
   gemm("N", "N", &units, &rows, &in, &one, weight, &units, input, &in, &one, out, &units);
 }
 
-// weight_bar (inputs, outputs) = input' · out_bar
+// weight_bar (inputs, outputs) = input' · out_bar, the rows of input being input_step apart
 template <class T>
 void weight_gradient(Gemm<T> gemm, std::int64_t n, std::int64_t inputs, std::int64_t outputs, const T* input,
-                     const T* out_bar, T* weight_bar) {
-  const int rows = blas_int(n), in = blas_int(inputs), units = blas_int(outputs);
+                     std::int64_t input_step, const T* out_bar, T* weight_bar) {
+  const int rows = blas_int(n), in = blas_int(inputs), units = blas_int(outputs), step = blas_int(input_step);
   const T one = 1, zero = 0;
-  gemm("N", "T", &units, &in, &rows, &one, out_bar, &units, input, &in, &zero, weight_bar, &units);
+  gemm("N", "T", &units, &in, &rows, &one, out_bar, &units, input, &step, &zero, weight_bar, &units);
 }
 
 // input_bar (n, inputs) = out_bar · weight'

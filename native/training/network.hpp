@@ -1,17 +1,32 @@
 // A softmax network of dense layers: logits = … relu(x·W0 + b0) … ·Wk + bk, its loss and its gradient.
+//
+// The work is cut into shards of a batch's rows and blocks of the parameters. How, depends on shapes alone, and no
+// number is summed by more than one of them: so the threads, however many there are, change no bit.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "dispatch.hpp"
 #include "training/blas.hpp"
+#include "training/dropout.hpp"
 #include "training/rows.hpp"
+#include "training/sparse_layer.hpp"
+#include "training/workers.hpp"
 
 namespace crossent::training {
+
+// Parameters that are worked on together: the weights of a layer's inputs [begin, end), or the biases of its units.
+struct Block {
+  std::int64_t layer;
+  bool is_weight;
+  std::int64_t begin, end;
+  std::int64_t offset, size;  // in the vector of all parameters
+};
 
 template <class T>
 class Network {
@@ -19,16 +34,17 @@ class Network {
   // sizes: features, the width of each hidden layer, classes. At most max_rows rows are worked on at once.
   Network(std::vector<std::int64_t> sizes, std::int64_t max_rows, Gemm<T> gemm, int n_threads)
       : sizes_(std::move(sizes)), max_rows_(max_rows), gemm_(gemm), n_threads_(n_threads) {
-    for (std::size_t i = 0; i < sizes_.size(); ++i) {
-      activation_.emplace_back(max_rows * sizes_[i]);
+    for (const std::int64_t size : sizes_) blas_int(size);
+    activation_.resize(sizes_.size());
+    activation_bar_.resize(sizes_.size());
+    for (std::size_t i = 1; i < sizes_.size(); ++i) {
+      activation_[i].resize(max_rows * sizes_[i]);
       // The logits turn into their own gradient, and nobody asks for the input's.
-      const bool is_hidden = i > 0 && i + 1 < sizes_.size();
-      activation_bar_.emplace_back(is_hidden ? max_rows * sizes_[i] : 0);
-      widest_ = std::max(widest_, sizes_[i]);
+      if (i + 1 < sizes_.size()) activation_bar_[i].resize(max_rows * sizes_[i]);
     }
-    column_sum_.resize(widest_);
     label_.resize(max_rows);
     weight_.resize(max_rows);
+    cut();
   }
 
   std::int64_t layers() const { return static_cast<std::int64_t>(sizes_.size()) - 1; }
@@ -36,134 +52,237 @@ class Network {
   std::int64_t outputs(std::int64_t layer) const { return sizes_[layer + 1]; }
   std::int64_t weights(std::int64_t layer) const { return inputs(layer) * outputs(layer); }
   std::int64_t max_rows() const { return max_rows_; }
+  int n_threads() const { return n_threads_; }
 
   // All parameters lie in one vector: W0, b0, W1, b1, …, a weight as (inputs, outputs).
-  std::int64_t parameters() const {
-    std::int64_t total = 0;
-    for (std::int64_t layer = 0; layer < layers(); ++layer) total += weights(layer) + outputs(layer);
-    return total;
+  std::int64_t parameters() const { return blocks_.back().offset + blocks_.back().size; }
+  const std::vector<Block>& blocks() const { return blocks_; }
+
+  // Leaves a share of the hidden units out of each row, until it is set to 0 again.
+  void set_dropout(double share, std::uint64_t seed) {
+    dropout_ = share;
+    dropout_seed_ = seed;
   }
 
-  // Sum of the weighted losses of the n rows named by order; fills grad with scale · its gradient.
-  double gradient(const T* theta, const Rows<T>& rows, const std::int64_t* order, std::int64_t n, double scale,
-                  T* grad) {
-    gather(rows, order, n);
-    forward(theta, n);
-    const double loss = losses(rows, n, scale, activation_.back().data());
-    backward(theta, n, grad);
+  // The first layer of sparse rows.
+  SparseLayer<T>& sparse_layer() {
+    if (!sparse_layer_) sparse_layer_ = std::make_unique<SparseLayer<T>>(inputs(0), outputs(0));
+    return *sparse_layer_;
+  }
+
+  // The n rows named by order become the batch.
+  void load(const Rows<T>& rows, const std::int64_t* order, std::int64_t n) {
+    rows_ = &rows, order_ = order, n_ = n;
+    if (rows.is_sparse()) {
+      sparse_layer().load(rows.sparse, order, n);
+    } else {
+      activation_[0].resize(max_rows_ * inputs(0));
+    }
+    if (!rows.label) probs_.resize(max_rows_ * rows.classes);
+  }
+
+  // Sum of the batch's weighted losses, scale times whose gradient is ready for block_gradient.
+  double backpropagate(const T* theta, double scale, Workers& workers) {
+    return over_shards(workers, [&](std::int64_t begin, std::int64_t end) {
+      forward(theta, begin, end);
+      const double loss = losses(begin, end, scale, activation_.back().data());
+      backward(theta, begin, end);
+      return loss;
+    });
+  }
+
+  // Sum of the batch's weighted losses; adds to correct the rows whose greatest logit is at the label, or at the truth's
+  // greatest probability (the first of equals).
+  double loss(const T* theta, Workers& workers, std::int64_t& correct) {
+    std::vector<std::int64_t> right((n_ + shard_rows() - 1) / shard_rows());
+    const double loss = over_shards(workers, [&](std::int64_t begin, std::int64_t end) {
+      forward(theta, begin, end);
+      right[begin / shard_rows()] = count_correct(begin, end);
+      return losses(begin, end, 1.0, nullptr);
+    });
+    for (const std::int64_t count : right) correct += count;
     return loss;
   }
 
-  // Sum of the weighted losses of the n rows named by order; adds to correct those whose greatest logit is at the
-  // label, or at the truth's greatest probability (the first of equals).
-  double loss(const T* theta, const Rows<T>& rows, const std::int64_t* order, std::int64_t n, std::int64_t& correct) {
-    gather(rows, order, n);
-    forward(theta, n);
-    const std::int64_t classes = sizes_.back();
-    for (std::int64_t i = 0; i < n; ++i) {
-      const std::int64_t truth = rows.label ? label_[i] : argmax(&probs_[i * classes], classes);
-      correct += argmax(&activation_.back()[i * classes], classes) == truth;
+  // Fills the block's part of grad, the gradient by all parameters. The first layer's weights for sparse rows are left
+  // to sparse_gradient.
+  void block_gradient(const Block& block, T* grad) {
+    const std::int64_t units = outputs(block.layer);
+    const T* bar = out_bar(block.layer);
+    if (!block.is_weight) {
+      sum_columns(bar, units, block.begin, block.end, grad + block.offset);
+    } else if (block.layer > 0 || !rows_->is_sparse()) {
+      const T* input = activation_[block.layer].data() + block.begin;
+      weight_gradient(gemm_, n_, block.end - block.begin, units, input, inputs(block.layer), bar, grad + block.offset);
     }
-    return losses(rows, n, 1.0, nullptr);
   }
 
+  void sparse_gradient(Workers& workers, T* grad) {
+    SparseLayer<T>& layer = sparse_layer();
+    const T* bar = out_bar(0);
+    std::vector<T> column_sum(outputs(0));
+    sum_columns(bar, outputs(0), 0, outputs(0), column_sum.data());
+    workers.run(static_cast<std::int64_t>(blocks_.size()), [&](std::int64_t k) {
+      const Block& block = blocks_[k];
+      if (block.layer == 0 && block.is_weight) layer.center_gradient(column_sum.data(), block.begin, block.end, grad);
+    });
+    workers.run(layer.blocks(), [&](std::int64_t k) { layer.add_gradient(bar, k, grad); });
+  }
+
+  // The loss's derivative by a layer's output before its activation, a row for each of the batch's.
+  const T* out_bar(std::int64_t layer) const {
+    return layer + 1 == layers() ? activation_.back().data() : activation_bar_[layer + 1].data();
+  }
+  std::int64_t batch_rows() const { return n_; }
+
  private:
+  static constexpr std::int64_t kBlockWeights = 32768, kBlockBiases = 512;
+  static constexpr std::int64_t kShortShard = 64, kLongShard = 512, kShards = 8;
+
   static std::int64_t argmax(const T* values, std::int64_t n) { return std::max_element(values, values + n) - values; }
 
-  void gather(const Rows<T>& rows, const std::int64_t* order, std::int64_t n) {
-    const std::int64_t features = rows.features, classes = rows.classes;
-    if (rows.probs) probs_.resize(max_rows_ * classes);
-    for (std::int64_t i = 0; i < n; ++i) {
-      const std::int64_t row = order[i];
-      const T* from = rows.x + row * rows.x_step;
-      T* to = &activation_.front()[i * features];
-      if (rows.center) {
-        for (std::int64_t j = 0; j < features; ++j) to[j] = from[j] - rows.center[j];
-      } else {
-        std::copy_n(from, features, to);
+  void cut() {
+    std::int64_t offset = 0;
+    const auto add = [&](std::int64_t layer, bool is_weight, std::int64_t count, std::int64_t step, std::int64_t width) {
+      for (std::int64_t begin = 0; begin < count; begin += step) {
+        const std::int64_t end = std::min(begin + step, count), size = (end - begin) * width;
+        blocks_.push_back({layer, is_weight, begin, end, offset, size});
+        offset += size;
       }
-      if (rows.label) label_[i] = rows.label[row];
-      if (rows.probs) std::copy_n(rows.probs + row * rows.probs_step, classes, &probs_[i * classes]);
+    };
+    for (std::int64_t layer = 0; layer < layers(); ++layer) {
+      const std::int64_t rows = std::max<std::int64_t>(16, (kBlockWeights / outputs(layer) + 15) / 16 * 16);
+      add(layer, true, inputs(layer), rows, outputs(layer));
+      add(layer, false, outputs(layer), kBlockBiases, 1);
+    }
+  }
+
+  std::int64_t shard_rows() const {
+    return std::clamp((n_ / kShards + 15) / 16 * 16, kShortShard, kLongShard);
+  }
+
+  // Sum of work(begin, end) over the batch's shards, in their order.
+  template <class Work>
+  double over_shards(Workers& workers, const Work& work) {
+    const std::int64_t rows = shard_rows(), shards = (n_ + rows - 1) / rows;
+    std::vector<double> losses(shards);
+    workers.run(shards, [&](std::int64_t k) { losses[k] = work(k * rows, std::min((k + 1) * rows, n_)); });
+    double total = 0;
+    for (const double loss : losses) total += loss;
+    return total;
+  }
+
+  void gather(std::int64_t begin, std::int64_t end) {
+    const Rows<T>& rows = *rows_;
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t row = order_[i];
+      if (!rows.is_sparse()) rows.copy_features(row, &activation_[0][i * rows.features]);
+      if (rows.label) {
+        label_[i] = rows.label[row];
+      } else {
+        rows.copy_probs(row, &probs_[i * rows.classes]);
+      }
       if (rows.weight) weight_[i] = rows.weight[row];
     }
   }
 
-  void forward(const T* theta, std::int64_t n) {
+  void forward(const T* theta, std::int64_t begin, std::int64_t end) {
+    gather(begin, end);
     for (std::int64_t layer = 0; layer < layers(); ++layer) {
       const std::int64_t units = outputs(layer);
       const T* weight = theta;
       const T* bias = theta + weights(layer);
       T* out = activation_[layer + 1].data();
-      for (std::int64_t i = 0; i < n; ++i) std::copy_n(bias, units, out + i * units);
-      add_product(gemm_, n, inputs(layer), units, activation_[layer].data(), weight, out);
+      if (layer == 0 && rows_->is_sparse()) {
+        sparse_layer().forward(weight, bias, begin, end, out);
+      } else {
+        for (std::int64_t i = begin; i < end; ++i) std::copy_n(bias, units, out + i * units);
+        const T* input = activation_[layer].data() + begin * inputs(layer);
+        add_product(gemm_, end - begin, inputs(layer), units, input, weight, out + begin * units);
+      }
       if (layer + 1 < layers()) {
         // Written so that NaN stays NaN: a diverged network must not look like a dead one.
-        for (std::int64_t i = 0; i < n * units; ++i) out[i] = out[i] < 0 ? T(0) : out[i];
+        for (std::int64_t i = begin * units; i < end * units; ++i) out[i] = out[i] < 0 ? T(0) : out[i];
+        if (dropout_ > 0) drop_out(out, begin * units, end * units, dropout_, dropout_seed_ * layers() + layer);
       }
       theta = bias + units;
     }
   }
 
-  double losses(const Rows<T>& rows, std::int64_t n, double scale, T* grad) {
+  std::int64_t count_correct(std::int64_t begin, std::int64_t end) const {
+    const std::int64_t classes = sizes_.back();
+    std::int64_t correct = 0;
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t truth = rows_->label ? label_[i] : argmax(&probs_[i * classes], classes);
+      correct += argmax(&activation_.back()[i * classes], classes) == truth;
+    }
+    return correct;
+  }
+
+  double losses(std::int64_t begin, std::int64_t end, double scale, T* grad) {
     constexpr Storage storage = std::is_same_v<T, double> ? Storage::f64 : Storage::f32;
     const std::int64_t classes = sizes_.back();
-    const LabelJob job{.logits = activation_.back().data(),
+    const LabelJob job{.logits = activation_.back().data() + begin * classes,
                        .classes = classes,
                        .logits_step = classes,
                        .grad_step = classes,
-                       .label = rows.label ? label_.data() : nullptr,
-                       .row_weight = rows.weight ? weight_.data() : nullptr,
+                       .label = rows_->label ? label_.data() + begin : nullptr,
+                       .row_weight = rows_->weight ? weight_.data() + begin : nullptr,
                        .scale = scale,
                        .z_loss = 0.0,
                        .loss = nullptr,
-                       .grad = grad};
-    if (!rows.needs_distribution()) return run(job, storage, n, n_threads_);
+                       .grad = grad ? grad + begin * classes : nullptr};
+    if (!rows_->needs_distribution()) return run(job, storage, end - begin, 1);
     const DistributionJob soft_job{.rows = job,
-                                   .probs = rows.probs ? probs_.data() : nullptr,
+                                   .probs = rows_->label ? nullptr : probs_.data() + begin * classes,
                                    .probs_wide = false,
                                    .probs_step = classes,
-                                   .class_weight = rows.class_weight,
-                                   .smoothing = rows.smoothing,
+                                   .class_weight = rows_->class_weight,
+                                   .smoothing = rows_->smoothing,
                                    .z_weight = nullptr};
-    return run(soft_job, storage, n, n_threads_);
+    return run(soft_job, storage, end - begin, 1);
   }
 
-  void backward(const T* theta, std::int64_t n, T* grad) {
-    const std::int64_t total = parameters();
-    theta += total;
-    grad += total;
-    T* out_bar = activation_.back().data();
-    for (std::int64_t layer = layers() - 1; layer >= 0; --layer) {
-      const std::int64_t units = outputs(layer);
+  // From the logits' derivative to that of every hidden layer before its activation.
+  void backward(const T* theta, std::int64_t begin, std::int64_t end) {
+    theta += parameters();
+    const T kept_scale = static_cast<T>(1 / (1 - dropout_));
+    for (std::int64_t layer = layers() - 1; layer > 0; --layer) {
+      const std::int64_t units = outputs(layer), width = inputs(layer);
       theta -= weights(layer) + units;
-      grad -= weights(layer) + units;
       const T* input = activation_[layer].data();
-      weight_gradient(gemm_, n, inputs(layer), units, input, out_bar, grad);
-      sum_columns(out_bar, n, units, grad + weights(layer));
-      if (layer == 0) break;
       T* input_bar = activation_bar_[layer].data();
-      input_gradient(gemm_, n, inputs(layer), units, out_bar, theta, input_bar);
-      for (std::int64_t i = 0; i < n * inputs(layer); ++i) input_bar[i] = input[i] > 0 ? input_bar[i] : T(0);
-      out_bar = input_bar;
+      input_gradient(gemm_, end - begin, width, units, out_bar(layer) + begin * units, theta, input_bar + begin * width);
+      for (std::int64_t i = begin * width; i < end * width; ++i) {
+        input_bar[i] = input[i] > 0 ? input_bar[i] * kept_scale : T(0);
+      }
     }
   }
 
-  void sum_columns(const T* values, std::int64_t n, std::int64_t columns, T* sum_out) {
-    std::fill_n(column_sum_.begin(), columns, 0.0);
-    for (std::int64_t i = 0; i < n; ++i) {
-      for (std::int64_t j = 0; j < columns; ++j) column_sum_[j] += values[i * columns + j];
+  // Sums of columns [begin, end) of the batch's rows.
+  void sum_columns(const T* values, std::int64_t columns, std::int64_t begin, std::int64_t end, T* sum_out) const {
+    std::vector<double> sum(end - begin);
+    for (std::int64_t i = 0; i < n_; ++i) {
+      for (std::int64_t j = begin; j < end; ++j) sum[j - begin] += values[i * columns + j];
     }
-    for (std::int64_t j = 0; j < columns; ++j) sum_out[j] = static_cast<T>(column_sum_[j]);
+    for (std::int64_t j = begin; j < end; ++j) sum_out[j - begin] = static_cast<T>(sum[j - begin]);
   }
 
   std::vector<std::int64_t> sizes_;
   std::int64_t max_rows_;
   Gemm<T> gemm_;
   int n_threads_;
-  std::int64_t widest_ = 0;
+  std::vector<Block> blocks_;
+  double dropout_ = 0;
+  std::uint64_t dropout_seed_ = 0;
+  std::unique_ptr<SparseLayer<T>> sparse_layer_;
+
+  // The batch.
+  const Rows<T>* rows_ = nullptr;
+  const std::int64_t* order_ = nullptr;
+  std::int64_t n_ = 0;
   std::vector<std::vector<T>> activation_;      // of each layer, the gathered rows first, the logits last
   std::vector<std::vector<T>> activation_bar_;  // the loss's derivative by them, hidden layers only
-  std::vector<double> column_sum_;
   std::vector<std::int64_t> label_;
   std::vector<T> probs_;
   std::vector<double> weight_;

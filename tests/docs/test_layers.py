@@ -13,7 +13,7 @@ import crossent
 ROOT = Path(crossent.__file__).parent
 # From the ground up; docs/explanation/architecture.md draws the same floors.
 FLOORS = (
-    {"errors", "_native", "reference"},
+    {"errors", "_native", "reference", "replace_directory"},
     {"arrays", "cpu", "simplex_inputs"},
     {"targets", "simplex", "training"},
     {"loss"},

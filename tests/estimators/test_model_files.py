@@ -7,8 +7,9 @@ import sys
 import numpy as np
 import pytest
 
+from crossent import replace_directory
 from crossent.errors import DataError
-from crossent.estimators import SoftmaxClassifier, load_model, replace_directory, save_model
+from crossent.estimators import SoftmaxClassifier, load_model, save_model
 
 RNG = np.random.default_rng(0)
 Y = RNG.integers(3, size=60)

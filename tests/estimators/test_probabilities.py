@@ -50,6 +50,6 @@ def test_model_predicts_in_blocks_what_it_predicts_at_once(monkeypatch):
     x, y = rng.normal(size=(50, 4)), rng.integers(3, size=50)
     model = SoftmaxClassifier((6,), max_epochs=5, random_state=0).fit(x, y)
     at_once = model.predict_proba(x)
-    monkeypatch.setattr("crossent.estimators.softmax_classifier.PREDICTED_ROWS", 7)
+    monkeypatch.setattr("crossent.estimators.prediction.PREDICTED_ROWS", 7)
     np.testing.assert_allclose(model.predict_proba(x), at_once, rtol=1e-12)
     np.testing.assert_allclose(np.exp(model.predict_log_proba(x)), at_once, rtol=1e-12)

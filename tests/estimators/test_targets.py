@@ -120,8 +120,8 @@ def test_bad_target_is_refused_with_its_place(y, options, message):
 
 
 def test_other_kinds_of_target_are_refused():
-    with pytest.raises(TypeError, match="y is a csr_matrix: expected a dense array"):
-        SoftmaxClassifier().fit(X, csr_matrix(np.eye(3)[Y]))
+    with pytest.raises(TypeError, match="y is a csr_matrix: expected an array of labels"):
+        SoftmaxClassifier().fit(X, csr_matrix(Y[:, None]))
     with pytest.raises(TypeError, match="validation is a int: expected a tuple"):
         SoftmaxClassifier().fit(X, Y, validation=3)
     with pytest.raises(TypeError, match="another type than the classes"):

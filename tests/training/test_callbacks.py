@@ -120,11 +120,16 @@ def test_best_validation_loss_is_kept(digits):
     )
 
 
-def test_early_stopping_stops_after_waiting(digits):
+def test_early_stopping_waits_and_then_brings_the_step_down(digits):
     x, y = digits
+    events = []
     model = SoftmaxClassifier((64,), early_stopping=True, n_iter_no_change=7, max_epochs=3000, random_state=0)
-    model.fit(x, y)
-    assert model.n_iter_ == model.best_iter_ + 7 < 3000
+    model.set_params(callbacks=[events.append]).fit(x, y)
+    best = int(np.argmin(model.validation_scores_[: -(model.n_iter_ // 6)])) + 1
+    assert model.n_iter_ == best + 7 + max(1, round(best / 5)) < 3000
+    rates = [event.learning_rate for event in events if event.kind == "epoch"]
+    assert rates[best + 6] > 0.9 * model.learning_rate_
+    assert rates[-1] < 0.1 * model.learning_rate_
 
 
 def test_ctrl_c_in_an_epoch_keeps_the_best_so_far(digits):

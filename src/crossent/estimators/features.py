@@ -1,4 +1,4 @@
-"""The features as the engine takes them: float32 or float64, finite, a row's entries next to each other."""
+"""The features as the engine takes them: float32, float64, bytes or sparse, and finite."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import issparse
 
 from crossent.errors import DataError
 
@@ -26,26 +27,43 @@ def engine_dtype(dtype: Any) -> np.dtype[Any]:
     return np.dtype(np.float32) if np.result_type(given, np.float32) == np.float32 else np.dtype(np.float64)
 
 
-def check_finite(x: Array, names: Sequence[str] | None, argument: str = "X") -> None:
-    """Raise DataError naming the first entry that is NaN or infinite."""
+def check_finite(x: Any, names: Sequence[str] | None, argument: str = "X") -> None:
+    """Raise DataError naming the first entry of an array or a sparse matrix that is NaN or infinite."""
+    if x.dtype.kind in "biu":
+        return
+    entries = x.data if issparse(x) else x
     with np.errstate(over="ignore", invalid="ignore"):
         # A sum is finite unless an entry is not, or it overflows: then the slower look decides.
-        if np.isfinite(x.sum()):
+        if np.isfinite(entries.sum()):
             return
-    bad = ~np.isfinite(x)
+    bad = ~np.isfinite(entries)
     if not bad.any():
         return
-    row, column = (int(at) for at in np.argwhere(bad)[0])
-    kind = "NaN" if np.isnan(x[row, column]) else "infinity"
+    if issparse(x):
+        # By rows: a compressed column matrix would name the first of its columns.
+        stored = x.tocsr().tocoo()
+        at = int(np.argmin(np.isfinite(stored.data)))
+        row, column, value = int(stored.row[at]), int(stored.col[at]), stored.data[at]
+    else:
+        row, column = (int(at) for at in np.argwhere(bad)[0])
+        value = x[row, column]
+    kind = "NaN" if np.isnan(value) else "infinity"
     name = f" (feature {names[column]!r})" if names is not None else ""
     raise DataError(
         f"{argument}[{row}, {column}]{name} is {kind}: expected a finite number; fill or drop missing values"
     )
 
 
-def as_rows(x: Array, dtype: np.dtype[Any]) -> Array:
-    """Return x in dtype with each row's entries next to each other; no copy where it is so already."""
-    x = np.asarray(x, dtype=dtype)
-    gapless = x.shape[1] <= 1 or x.strides[1] == x.itemsize
-    whole = x.strides[0] % x.itemsize == 0 and x.flags.aligned
-    return x if gapless and whole else np.ascontiguousarray(x)
+def as_rows(x: Any, dtype: np.dtype[Any]) -> Any:
+    """Return x as the engine reads it: an array in dtype, or a CSR matrix in dtype.
+
+    Nothing is copied that is in dtype already, whatever its order; nor are bytes, which the engine converts as it reads
+    them, where dtype is float32. Sparse matrices of another format become CSR, and never dense.
+    """
+    if issparse(x):
+        return x.tocsr().astype(dtype, copy=False)
+    x = np.asarray(x)
+    if x.dtype != np.uint8 or dtype != np.float32:
+        x = np.asarray(x, dtype=dtype)
+    whole = all(stride % x.itemsize == 0 for stride in x.strides) and x.flags.aligned
+    return x if whole else np.ascontiguousarray(x)

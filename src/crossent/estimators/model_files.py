@@ -17,8 +17,8 @@ from safetensors.numpy import save as dump_tensors
 from sklearn.utils.validation import check_is_fitted
 
 from crossent.errors import DataError, invalid_type, invalid_value
-from crossent.estimators.replace_directory import replace_directory
 from crossent.estimators.softmax_classifier import SoftmaxClassifier
+from crossent.replace_directory import replace_directory
 
 Array = npt.NDArray[Any]
 WEIGHTS, MODEL = "weights.safetensors", "model.json"
@@ -30,6 +30,8 @@ RECORD = (
     "n_iter_",
     "best_iter_",
     "learning_rate_",
+    "objective_gap_",
+    "temperature_",
 )
 
 
@@ -57,7 +59,7 @@ def save_model(
     ----------
     directory : path-like
     estimator : SoftmaxClassifier
-        Its callbacks and a ``random_state`` that is no int are not kept.
+        Its callbacks, its checkpoint and a ``random_state`` that is no int are not kept.
     extra_tensors : mapping of str to array, optional
     extra : mapping, optional
         Whatever JSON can hold.
@@ -173,7 +175,8 @@ def _rebuild(content: Mapping[str, Any], tensors: Mapping[str, Array]) -> Loaded
 
 def _parameters(estimator: SoftmaxClassifier) -> dict[str, Any]:
     parameters = dict(estimator.get_params(deep=False))
-    del parameters["callbacks"]
+    for name in ("callbacks", "checkpoint"):
+        del parameters[name]
     parameters["hidden_layer_sizes"] = [int(size) for size in parameters["hidden_layer_sizes"]]
     if parameters["dtype"] is not None:
         parameters["dtype"] = np.dtype(parameters["dtype"]).name

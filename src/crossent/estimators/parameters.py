@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,6 +22,9 @@ def check_parameters(model: Any) -> None:
     for at, size in enumerate(model.hidden_layer_sizes):
         _check_int(f"hidden_layer_sizes[{at}]", size, least=1)
     _check_real("alpha", model.alpha, 0, np.inf)
+    _check_real("l1_ratio", model.l1_ratio, 0, 1, closed_high=True)
+    _check_choice("optimizer", model.optimizer, ("sgd", "adam", "schedule-free"))
+    _check_choice("schedule", model.schedule, ("linear", "constant", "cosine"))
     if model.learning_rate != "auto":
         _check_real("learning_rate", model.learning_rate, 0, np.inf, or_else="'auto'", open_low=True)
     _check_real("momentum", model.momentum, 0, 1)
@@ -28,9 +32,14 @@ def check_parameters(model: Any) -> None:
         _check_int("batch_size", model.batch_size, least=1, or_else="'auto'")
     if model.max_epochs != "auto":
         _check_int("max_epochs", model.max_epochs, least=1, or_else="'auto'")
+    if model.tol is not None:
+        _check_real("tol", model.tol, 0, np.inf, or_else="None")
     _check_real("validation_fraction", model.validation_fraction, 0, 1, open_low=True)
     _check_int("n_iter_no_change", model.n_iter_no_change, least=1)
     _check_real("label_smoothing", model.label_smoothing, 0, 1, closed_high=True)
+    _check_dropout_and_average(model)
+    if model.checkpoint is not None and not isinstance(model.checkpoint, (str, os.PathLike)):
+        raise invalid_type("checkpoint", model.checkpoint, "the path of a directory, or None")
     _check_int("n_threads", model.n_threads, least=1)
     if model.dtype is not None:
         _check_dtype(model.dtype)
@@ -46,6 +55,21 @@ def as_generator(random_state: Any) -> np.random.Generator:
     if isinstance(random_state, numbers.Integral):
         return np.random.default_rng(int(random_state))
     return np.random.default_rng(check_random_state(random_state).randint(2**31 - 1))
+
+
+def _check_dropout_and_average(model: Any) -> None:
+    _check_real("dropout", model.dropout, 0, 1)
+    if model.dropout and not len(tuple(model.hidden_layer_sizes)):
+        raise invalid_value("dropout", model.dropout, "0 for a linear model, which has no hidden units")
+    if not isinstance(model.average, (bool, np.bool_)):
+        _check_real("average", model.average, 0, 1, open_low=True, closed_high=True, or_else="a bool")
+    if model.average and model.optimizer == "schedule-free":
+        raise invalid_value("average", model.average, "False for optimizer='schedule-free', which averages by itself")
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if not isinstance(value, str) or value not in choices:
+        raise invalid_choice(name, value, choices)
 
 
 def _check_int(name: str, value: object, *, least: int, or_else: str = "") -> None:

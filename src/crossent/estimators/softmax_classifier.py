@@ -4,31 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.metrics import accuracy_score
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
 
-from crossent.errors import invalid_type
+from crossent.errors import invalid_type, invalid_value
+from crossent.estimators.calibration import fit_temperature
+from crossent.estimators.checkpoints import CheckpointDirectory, digest
 from crossent.estimators.features import as_rows, check_finite, engine_dtype
 from crossent.estimators.parameters import as_generator, check_parameters
-from crossent.estimators.probabilities import log_softmax, softmax
-from crossent.estimators.truth import class_weights, is_soft, read_truth
+from crossent.estimators.prediction import PredictionMixin
+from crossent.estimators.scikit_learn_callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
+from crossent.estimators.truth import class_weights, read_truth
 from crossent.estimators.weights import check_sample_weight, hold_out
 from crossent.training import Examples, Problem, TrainingEvent, TrainingOptions, TrainingResult, train
+from crossent.training.network import unfold_center
 
 Array = npt.NDArray[Any]
 DEFAULT_BATCH = 128
 DEFAULT_EPOCHS = 10
 # With less data more epochs: fewer steps than this leave even a convex problem unsolved.
 LEAST_STEPS = 2000
-PREDICTED_ROWS = 8192
+DEFAULT_AVERAGE = 0.5
 
 
-class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class SoftmaxClassifier(CallbackSupportMixin, PredictionMixin, BaseEstimator):  # type: ignore[misc]
     r"""Softmax (multinomial logistic) classifier, linear or with ReLU layers, trained by minibatch SGD.
 
     Minimises, over the weights :math:`W` and biases of the network with logits :math:`z(x)`,
@@ -36,33 +40,50 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     .. math::
 
        \frac{\sum_i s_i \sum_c p_{ic}\,(\operatorname{logsumexp} z(x_i) - z_c(x_i))}{\sum_i s_i \sum_c p_{ic}}
-       + \frac{\alpha}{2} \lVert W \rVert^2,
+       + \alpha \left(\rho \lVert W \rVert_1 + \frac{1 - \rho}{2} \lVert W \rVert_2^2\right),
 
-    where :math:`s_i` is the sample weight and :math:`p_{ic}` the truth: 1 at the label, or the given
-    probabilities, smoothed and multiplied by the class weights. Log-losses are in nats.
+    where :math:`s_i` is the sample weight, :math:`\rho` the ``l1_ratio`` and :math:`p_{ic}` the truth: 1 at the label,
+    or the given probabilities, smoothed and multiplied by the class weights. Log-losses are in nats.
 
     Parameters
     ----------
     hidden_layer_sizes : sequence of int, default=()
         Widths of the hidden layers; none gives the linear model.
     alpha : float, default=1e-4
-        L2 penalty on the weights, not on the biases.
+        Penalty on the weights, not on the biases.
+    l1_ratio : float, default=0.0
+        In [0, 1]: the share of the penalty that is on the absolute values; those weights that it is too much for are
+        exactly 0.
+    optimizer : {"sgd", "adam", "schedule-free"}, default="sgd"
+        "sgd" has momentum. "adam" suits features of mixed scale. "schedule-free" (Defazio et al., 2024) averages its
+        points and needs no end to be known: its ``schedule`` is constant.
     learning_rate : "auto" or float, default="auto"
-        Step size before the schedule (5 % warm-up, then a line down to 0). "auto" takes it from the curvature
-        of the data, ``(1 + momentum) / (lambda_max / 2 + alpha)`` for a linear model; with hidden layers from
-        half of that down, by a few trial steps. See ``learning_rate_``.
+        Step size before the schedule (5 % warm-up, 1000 steps at most, then as ``schedule`` says). "auto" takes it for a linear model
+        from the curvature and the noise of the data; with hidden layers from a few trial steps. See
+        ``learning_rate_``. It is a linear model's step on the weights, and on a network's biases and its weights but
+        the first; the others' steps are adjusted to the features' scale, so that dividing all features by one number
+        changes nothing.
+    schedule : {"linear", "constant", "cosine"}, default="linear"
+        How the step falls: in a line to 0, not at all, or as half a cosine to 0.
     momentum : float, default=0.9
-        In [0, 1).
+        In [0, 1). The first beta of "adam", and the beta of "schedule-free".
     nesterov : bool, default=False
+        Of "sgd" only.
     batch_size : "auto" or int, default="auto"
         Rows per step; "auto" is 128.
     max_epochs : "auto" or int, default="auto"
         "auto" is 10, or as many as make 2000 steps.
+    tol : float or None, default=None
+        Stop when the training log-loss has not fallen by more than this for ``n_iter_no_change`` epochs. With
+        ``early_stopping`` it is the validation log-loss that has to fall so much. None runs every epoch.
     early_stopping : bool, default=False
         Hold out ``validation_fraction`` of the rows, unless ``fit`` is given validation rows, and stop when
-        their log-loss has not fallen for ``n_iter_no_change`` epochs.
+        their log-loss has not fallen for ``n_iter_no_change`` epochs. The step then goes down to 0 from the best epoch
+        on, over a fifth as many epochs as led to it.
     validation_fraction : float, default=0.1
     n_iter_no_change : int, default=5
+    calibrate : bool, default=False
+        Fit ``temperature_`` on the validation rows after the training; they are held out as for ``early_stopping``.
     label_smoothing : float, default=0.0
         In [0, 1]: the share of each row's truth that is spread evenly over the classes.
     class_weight : dict, "balanced" or None, default=None
@@ -70,19 +91,30 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     center : bool, default=True
         Train on rows minus their mean. The result acts on raw rows all the same: the mean is folded into the
         bias.
+    dropout : float, default=0.0
+        In [0, 1): the share of the hidden units that each row leaves out while training.
+    average : bool or float, default=False
+        The parameters are the mean over the last steps (Polyak and Juditsky, 1992): True is the last half of them, a
+        number in (0, 1] their share. Goes with ``schedule="constant"``.
+    warm_start : bool, default=False
+        Begin where the last ``fit`` ended. The classes stay those of the first.
+    checkpoint : path-like or None, default=None
+        A directory for the state of the run, written every few seconds. A ``fit`` of the same data and parameters that
+        finds one goes on from there, and ends with the same bits as a run without a break. When the training ends by
+        itself the directory is deleted.
     n_threads : int, default=1
-        Threads of the matrix products and the loss. The same seed gives the same bits for the same ``n_threads``.
-        More than one helps wide networks on an idle machine only: the threads of a BLAS wait busily, and batches are
-        small. Beside another busy process two can be twenty times slower than one.
+        Threads of the matrix products and the loss. More than one helps wide networks on an idle machine only: the
+        threads of a BLAS wait busily, and batches are small. Beside another busy process two can be twenty times slower
+        than one.
     random_state : int, RandomState, Generator or None, default=None
-        Draws the order of the rows, the hidden layers' first weights, and the held-out rows.
+        Draws the order of the rows, the hidden layers' first weights, the dropout, and the held-out rows.
     dtype : "float32", "float64" or None, default=None
         None keeps float32 and float64, and takes for other types the narrower that holds them exactly.
     verbose : int, default=0
         1 prints a line per epoch.
     callbacks : sequence of callable or None, default=None
         Each is called with a ``TrainingEvent`` a few times per second and after every epoch. One that returns
-        True ends the training, with the best parameters so far.
+        True ends the training, with the best parameters so far. scikit-learn's own callbacks go to ``set_callbacks``.
 
     Attributes
     ----------
@@ -100,14 +132,35 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     n_iter_ : int
         Epochs completed.
     best_iter_ : int
-        The epoch of the parameters: that of the least validation log-loss, or the last.
+        The epoch of the parameters: the last, unless the validation log-loss of an earlier one is less by more than
+        two standard errors.
     learning_rate_ : float
         The step size used, after any halving.
+    temperature_ : float
+        What ``predict_proba`` divides the logits by; 1 without ``calibrate``.
+    objective_gap_ : float or None
+        Of a linear model that ran all its epochs: its objective is at least so many nats above the minimum. The bound
+        is what one feature's weights alone could still gain.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the training diverged: the step was halved, and the training went on from the last good state. Or if
+        ``objective_gap_`` is over 2 % of the log-loss of the class shares.
 
     Notes
     -----
+    The same seed gives the same bits for the same ``n_threads``, and with ``checkpoint`` also over a break.
+
     With a ``KeyboardInterrupt`` the attributes are set from the best parameters so far, and it is raised
     again.
+
+    ``partial_fit`` and ``fit_stream`` learn from data that does not fit into memory.
+
+    References
+    ----------
+    Defazio et al., "Optimal Linear Decay Learning Rate Schedules and Further Refinements", 2023, and "The Road Less
+    Scheduled", 2024.
 
     Examples
     --------
@@ -130,17 +183,26 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         hidden_layer_sizes: Sequence[int] = (),
         *,
         alpha: float = 1e-4,
+        l1_ratio: float = 0.0,
+        optimizer: Literal["sgd", "adam", "schedule-free"] = "sgd",
         learning_rate: Literal["auto"] | float = "auto",
+        schedule: Literal["linear", "constant", "cosine"] = "linear",
         momentum: float = 0.9,
         nesterov: bool = False,
         batch_size: Literal["auto"] | int = "auto",
         max_epochs: Literal["auto"] | int = "auto",
+        tol: float | None = None,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 5,
+        calibrate: bool = False,
         label_smoothing: float = 0.0,
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
         center: bool = True,
+        dropout: float = 0.0,
+        average: bool | float = False,
+        warm_start: bool = False,
+        checkpoint: str | Path | None = None,
         n_threads: int = 1,
         random_state: Any = None,
         dtype: Any = None,
@@ -149,23 +211,33 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.optimizer = optimizer
         self.learning_rate = learning_rate
+        self.schedule = schedule
         self.momentum = momentum
         self.nesterov = nesterov
         self.batch_size = batch_size
         self.max_epochs = max_epochs
+        self.tol = tol
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.calibrate = calibrate
         self.label_smoothing = label_smoothing
         self.class_weight = class_weight
         self.center = center
+        self.dropout = dropout
+        self.average = average
+        self.warm_start = warm_start
+        self.checkpoint = checkpoint
         self.n_threads = n_threads
         self.random_state = random_state
         self.dtype = dtype
         self.verbose = verbose
         self.callbacks = callbacks
 
+    @with_callbacks
     def fit(
         self,
         X: Any,
@@ -196,78 +268,45 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             X.
         """
         check_parameters(self)
+        start = self._start(classes) if self.warm_start else None
         x = self._features(X, reset=True)
-        examples = self._examples(x, y, sample_weight, classes)
+        examples = self._examples(x, y, sample_weight, self.classes_ if start else classes)
+        held_out = None if validation is None else self._validation(validation)
         rng = as_generator(self.random_state)
-        held_out = None
-        if validation is not None:
-            held_out = self._validation(validation)
-        elif self.early_stopping:
-            examples, held_out = hold_out(examples, self.validation_fraction, rng)
+        store = None if self.checkpoint is None else self._open_checkpoint(examples, held_out, start, rng)
+        if held_out is None and (self.early_stopping or self.calibrate):
+            examples, held_out = hold_out(examples, float(self.validation_fraction), rng)
         problem = Problem(
             examples,
             tuple(self.hidden_layer_sizes),
-            alpha=float(self.alpha),
+            alpha=self.alpha * (1 - self.l1_ratio),
             batch_size=DEFAULT_BATCH if self.batch_size == "auto" else int(self.batch_size),
             center=bool(self.center),
             n_threads=int(self.n_threads),
         )
-        callbacks = [*(self.callbacks or ()), *([print_progress] if self.verbose else ())]
         options = self._options(problem.n_batches)
-        self._keep(train(problem, options, rng=rng, validation=held_out, callbacks=callbacks))
+        tasks = EpochTasks(self, options.max_epochs, X, y, _metadata(sample_weight))
+        result = train(
+            problem,
+            options,
+            rng=rng,
+            validation=held_out,
+            callbacks=[*(self.callbacks or ()), *([print_progress] if self.verbose else ()), tasks],
+            theta=self._theta(start, problem),
+            store=store,
+            feature_names=getattr(self, "feature_names_in_", None),
+        )
+        self._keep(result, held_out)
+        tasks.finish()
         return self
-
-    def decision_function(self, X: Any) -> Array:
-        """Return the logits, (n, C); for two classes, as scikit-learn has it, the second's minus the first's, (n,)."""
-        logits = self._logits(X)
-        return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
-
-    def predict(self, X: Any) -> Array:
-        """Return each row's most probable class, (n,)."""
-        best = self._logits(X).argmax(axis=1)
-        predicted: Array = self.classes_[best]
-        return predicted
-
-    def predict_proba(self, X: Any) -> Array:
-        """Return each row's probability of every class, (n, C) in the model's dtype."""
-        return softmax(self._logits(X))
-
-    def predict_log_proba(self, X: Any) -> Array:
-        """Return the logarithms of ``predict_proba``, finite and accurate where those are 0 or 1, (n, C)."""
-        return log_softmax(self._logits(X))
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy; for probabilities y, of hitting the most probable class."""
-        truth = np.asarray(y)
-        if is_soft(truth):
-            truth = self.classes_[truth.argmax(axis=1)]
-        return float(accuracy_score(truth, self.predict(X), sample_weight=sample_weight))
-
-    @property
-    def coef_(self) -> Array:
-        """The weights of a linear model, (C, d), or (1, d) for two classes."""
-        weight = self._only_layer("coef_", "coefs_")
-        return np.ascontiguousarray((weight[:, 1:] - weight[:, :1]).T if weight.shape[1] == 2 else weight.T)
-
-    @property
-    def intercept_(self) -> Array:
-        """The biases of a linear model, (C,), or (1,) for two classes."""
-        bias = self._only_layer("intercept_", "intercepts_")
-        return bias[1:] - bias[:1] if len(bias) == 2 else bias
-
-    def _only_layer(self, name: str, of_all: str) -> Array:
-        arrays: list[Array] = self.__dict__.get(of_all, [])
-        if len(arrays) != 1:
-            why = "it is not fitted" if not arrays else f"it has hidden layers: see {of_all}"
-            raise AttributeError(f"this {type(self).__name__} has no {name}: {why}")
-        return arrays[0]
 
     def _features(self, X: Any, *, reset: bool, argument: str = "X") -> Array:
         x = validate_data(self, X, reset=reset, dtype="numeric", ensure_all_finite=False)
         check_finite(x, getattr(self, "feature_names_in_", None), argument)
         if reset:
             self._dtype: np.dtype[Any] = engine_dtype(x.dtype) if self.dtype is None else np.dtype(self.dtype)
-        return as_rows(x, self._dtype)
+        rows: Array = as_rows(x, self._dtype)
+        return rows
 
     def _examples(self, x: Array, y: Any, sample_weight: Any, classes: Any) -> Examples:
         truth = read_truth(y, len(x), x.dtype, classes=classes)
@@ -293,16 +332,64 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _options(self, n_batches: int) -> TrainingOptions:
         enough = max(DEFAULT_EPOCHS, -(-LEAST_STEPS // n_batches))
+        schedule_free = self.optimizer == "schedule-free"
         return TrainingOptions(
+            optimizer=self.optimizer,
             learning_rate=None if self.learning_rate == "auto" else float(self.learning_rate),
+            schedule="constant" if schedule_free else self.schedule,
             momentum=float(self.momentum),
             nesterov=bool(self.nesterov),
+            l1=float(self.alpha * self.l1_ratio),
+            dropout=float(self.dropout),
+            average=DEFAULT_AVERAGE if self.average is True else float(self.average),
             max_epochs=enough if self.max_epochs == "auto" else int(self.max_epochs),
+            tol=0.0 if self.tol is None else float(self.tol),
             patience=int(self.n_iter_no_change) if self.early_stopping else None,
+            tol_patience=None if self.tol is None or self.early_stopping else int(self.n_iter_no_change),
             n_threads=int(self.n_threads),
         )
 
-    def _keep(self, result: TrainingResult) -> None:
+    def _start(self, classes: Any) -> tuple[list[Array], list[Array]] | None:
+        """Return what a warm start begins from, or None where nothing is fitted."""
+        if not hasattr(self, "coefs_"):
+            return None
+        if classes is not None and not np.array_equal(np.asarray(classes), self.classes_):
+            raise invalid_value(
+                "classes", classes, f"{self.classes_.tolist()!r}, those of the fit that warm_start continues"
+            )
+        return self.coefs_, self.intercepts_
+
+    def _theta(self, start: tuple[list[Array], list[Array]] | None, problem: Problem) -> Array | None:
+        if start is None:
+            return None
+        shapes = [weight.shape for weight in start[0]]
+        if shapes != list(pairwise(problem.layer_sizes)):
+            raise ValueError(
+                f"warm_start=True continues layers of shapes {shapes}, but the parameters and data have "
+                f"{list(pairwise(problem.layer_sizes))}: expected the same"
+            )
+        flat = [array.ravel() for layer in zip(*start, strict=True) for array in layer]
+        return unfold_center(
+            np.concatenate(flat).astype(self._dtype), problem.layer_sizes, problem.center, scale=problem.examples.scale
+        )
+
+    def _open_checkpoint(
+        self, examples: Examples, held_out: Examples | None, start: Any, rng: np.random.Generator
+    ) -> CheckpointDirectory:
+        assert self.checkpoint is not None
+        # Neither changes the result.
+        ignored = ("callbacks", "checkpoint", "verbose", "random_state")
+        run = {name: repr(value) for name, value in self.get_params(deep=False).items() if name not in ignored}
+        seeded = isinstance(self.random_state, (int, np.integer))
+        run["random_state"] = repr(self.random_state) if seeded else type(self.random_state).__name__
+        run["X"] = digest(examples.x)
+        run["y"] = digest(self.classes_, examples.labels, examples.probs)
+        run["sample_weight"] = digest(examples.sample_weight)
+        run["validation"] = "None" if held_out is None else digest(held_out.x, held_out.labels, held_out.probs)
+        run["warm start"] = "None" if start is None else digest(*start[0], *start[1])
+        return CheckpointDirectory(self.checkpoint, run, rng)
+
+    def _keep(self, result: TrainingResult, held_out: Examples | None) -> None:
         self.coefs_, self.intercepts_ = result.weights, result.biases
         self.loss_curve_, self.n_iter_, self.best_iter_ = (
             result.loss_curve,
@@ -310,10 +397,16 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             result.best_epoch,
         )
         self.learning_rate_ = result.learning_rate
+        self.objective_gap_ = None if result.gap is None else result.gap.bound
         self.validation_scores_ = result.validation_losses
         self.validation_accuracies_ = result.validation_accuracies
+        self.temperature_ = 1.0
         if result.interruption is not None:
             raise result.interruption
+        if self.calibrate:
+            assert held_out is not None
+            logits = np.concatenate([logits for _, logits in self._blocks(held_out.x)])
+            self.temperature_ = fit_temperature(logits, held_out.labels, held_out.probs)
 
     def _restore(
         self,
@@ -338,21 +431,9 @@ class SoftmaxClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         for name, value in record.items():
             setattr(self, name, value)
 
-    def _logits(self, X: Any) -> Array:
-        check_is_fitted(self)
-        x = self._features(X, reset=False)
-        logits = np.empty((len(x), len(self.classes_)), dtype=self._dtype)
-        # In blocks: the hidden layers of a large X would take more memory than X.
-        for start in range(0, len(x), PREDICTED_ROWS):
-            rows = slice(start, start + PREDICTED_ROWS)
-            logits[rows] = self._forward(x[rows])
-        return logits
 
-    def _forward(self, x: Array) -> Array:
-        for weight, bias in zip(self.coefs_[:-1], self.intercepts_[:-1], strict=True):
-            x = np.maximum(x @ weight + bias, 0)
-        logits: Array = x @ self.coefs_[-1] + self.intercepts_[-1]
-        return logits
+def _metadata(sample_weight: Any) -> dict[str, Any]:
+    return {} if sample_weight is None else {"sample_weight": sample_weight}
 
 
 def print_progress(event: TrainingEvent) -> None:

@@ -21,18 +21,23 @@ ROW_SUM_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Truth:
-    """A row's truth is its label, a position in ``classes``, or its row of ``probs``; one of the two is None."""
+    """A row's truth is its label, a position in ``classes``, or its row of ``probs``; one of the two is None.
+
+    ``probs`` is an array, or a CSR matrix where probabilities were given as a sparse matrix.
+    """
 
     classes: Array
     labels: npt.NDArray[np.int64] | None = None
-    probs: Array | None = None
+    probs: Any = None
 
     def class_mass(self, weight: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64]:
         """Return each class's summed truth, weighted by row, (C,)."""
         if self.labels is not None:
             return np.bincount(self.labels, weight, len(self.classes)).astype(np.float64)
         assert self.probs is not None
-        return self.probs.sum(axis=0, dtype=np.float64) if weight is None else np.asarray(weight @ self.probs)
+        if weight is None:
+            return np.asarray(self.probs.sum(axis=0, dtype=np.float64)).ravel()
+        return np.asarray(self.probs.T @ weight)
 
 
 def read_truth(y: Any, n_rows: int, dtype: Any, *, classes: Any = None, argument: str = "y") -> Truth:
@@ -42,27 +47,27 @@ def read_truth(y: Any, n_rows: int, dtype: Any, *, classes: Any = None, argument
     """
     if y is None:
         raise ValueError(f"fit requires y to be passed, but the target {argument} is None")
-    if issparse(y):
-        raise invalid_type(argument, y, "a dense array of labels or probabilities")
-    given = np.asarray(y)
-    if given.ndim and len(given) != n_rows:
-        raise invalid_value(f"len({argument})", len(given), f"{n_rows}, as many as the rows of X")
+    given = y.tocsr() if issparse(y) else np.asarray(y)
+    if given.ndim and given.shape[0] != n_rows:
+        raise invalid_value(f"len({argument})", given.shape[0], f"{n_rows}, as many as the rows of X")
     if is_soft(given):
         probs = soft_labels(given, dtype, argument)
         names = np.arange(probs.shape[1]) if classes is None else class_names(classes, probs.shape[1])
         return Truth(names, probs=probs)
+    if issparse(y):
+        raise invalid_type(argument, y, "an array of labels, or probabilities in two columns or more")
     labels = label_vector(given, argument)
     names = np.unique(labels) if classes is None else class_names(classes, None)
     return Truth(names, labels=encode(labels, names, argument))
 
 
-def is_soft(y: Array) -> bool:
+def is_soft(y: Any) -> bool:
     """Whether y is a matrix of probabilities rather than labels."""
-    return y.ndim == 2 and y.shape[1] > 1
+    return bool(y.ndim == 2 and y.shape[1] > 1)
 
 
-def soft_labels(probs: Array, dtype: Any, argument: str = "y") -> Array:
-    """Return probabilities, (n, C) in dtype; every row must be one distribution."""
+def soft_labels(probs: Any, dtype: Any, argument: str = "y") -> Any:
+    """Return probabilities, an (n, C) array or CSR matrix in dtype; every row must be one distribution."""
     if probs.dtype.kind != "f":
         # Two or more columns of integers are several labels per row far more often than certain
         # probabilities.
@@ -70,16 +75,25 @@ def soft_labels(probs: Array, dtype: Any, argument: str = "y") -> Array:
             f"{argument} has shape {probs.shape} and dtype {probs.dtype}: expected labels of shape (n,), or "
             "probabilities as floats of shape (n, classes); multilabel and multioutput targets are not supported"
         )
-    bad = ~(probs >= 0)
+    bad = ~((probs.data if issparse(probs) else probs) >= 0)
     if bad.any():
-        row, column = np.argwhere(bad)[0]
-        raise invalid_value(f"{argument}[{row}, {column}]", float(probs[row, column]), "a probability")
-    sums = probs.sum(axis=1, dtype=np.float64)
+        row, column, value = _first_bad(probs, bad)
+        raise invalid_value(f"{argument}[{row}, {column}]", value, "a probability")
+    sums = np.asarray(probs.sum(axis=1, dtype=np.float64)).ravel()
     off = ~(np.abs(sums - 1) <= ROW_SUM_TOLERANCE)
     if off.any():
         row = int(np.argmax(off))
         raise invalid_value(f"{argument}[{row}].sum()", float(sums[row]), "probabilities that sum to 1")
-    return np.ascontiguousarray(probs, dtype=dtype)
+    return probs.astype(dtype, copy=False) if issparse(probs) else np.ascontiguousarray(probs, dtype=dtype)
+
+
+def _first_bad(probs: Any, bad: npt.NDArray[np.bool_]) -> tuple[int, int, float]:
+    if issparse(probs):
+        at = int(np.argmax(bad))
+        row = int(np.searchsorted(probs.indptr, at, side="right")) - 1
+        return row, int(probs.indices[at]), float(probs.data[at])
+    row, column = (int(index) for index in np.argwhere(bad)[0])
+    return row, column, float(probs[row, column])
 
 
 def label_vector(y: Any, argument: str = "y") -> Array:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class TrainingEvent:
         The step size of the last batch.
     seconds : float
         Since the training began.
+    parameters : callable
+        Returns copies of the weights and biases so far, two lists of arrays, for rows as ``fit`` was given them.
     """
 
     kind: Literal["batches", "epoch"]
@@ -39,6 +41,7 @@ class TrainingEvent:
     validation_accuracy: float | None
     learning_rate: float
     seconds: float
+    parameters: Callable[[], tuple[list[Any], list[Any]]] = field(repr=False, compare=False)
 
 
 Callback = Callable[[TrainingEvent], object]

@@ -21,25 +21,45 @@ class Examples:
 
     Attributes
     ----------
-    x : (n, d) array of float32 or float64, a row's entries next to each other
+    x : (n, d) array of float32, float64 or uint8 in any order, or CSR matrix of float32 or float64
+        Read where it lies.
     n_classes : int
     labels : (n,) array of int64, optional
         The base is 1 at the label. Either this or ``probs``.
-    probs : (n, C) array of x's dtype, optional
+    probs : (n, C) array or CSR matrix of ``dtype``, optional
         The base itself.
     sample_weight : (n,) array of float64, optional
         Multiplies the row's loss.
     class_weight : (C,) array of float64, optional
     label_smoothing : float
+    byte_scale : float
+        A feature of uint8 stands for so many times its value: 1 for the value itself, 1/255 for an image's pixels as
+        numbers from 0 to 1.
     """
 
-    x: npt.NDArray[Any]
+    x: Any
     n_classes: int
     labels: npt.NDArray[np.int64] | None = None
-    probs: npt.NDArray[Any] | None = None
+    probs: Any = None
     sample_weight: Floats | None = None
     class_weight: Floats | None = None
     label_smoothing: float = 0.0
+    byte_scale: float = 1.0
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows there are."""
+        return int(self.x.shape[0])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The float type that the rows are worked on in: float32 for bytes."""
+        return np.dtype(np.float32) if self.x.dtype == np.uint8 else np.dtype(self.x.dtype)
+
+    @property
+    def scale(self) -> float:
+        """What the entries of x are to be multiplied with."""
+        return self.byte_scale if self.x.dtype == np.uint8 else 1.0
 
     def row_mass(self) -> Floats:
         """Return each row's summed truth times its weight: what the row counts for in a mean, (n,)."""
@@ -54,20 +74,20 @@ class Examples:
 
     def class_mass(self) -> Floats:
         """Return each class's summed truth over the rows, weighted, (C,)."""
-        weight = np.ones(len(self.x)) if self.sample_weight is None else self.sample_weight
+        weight = np.ones(self.n_rows) if self.sample_weight is None else self.sample_weight
         if self.labels is not None:
             base = np.bincount(self.labels, weight, self.n_classes)
         else:
             assert self.probs is not None
-            base = weight @ self.probs
+            base = np.asarray(self.probs.T @ weight)
         mass = (1 - self.label_smoothing) * base + self.label_smoothing * weight.sum() / self.n_classes
         return np.asarray(mass if self.class_weight is None else mass * self.class_weight, dtype=np.float64)
 
     def center(self, row_mass: Floats) -> npt.NDArray[Any]:
         """Return the mean row, weighted by the rows' mass, (d,) in x's dtype."""
         total = np.zeros(self.x.shape[1])
-        for start in range(0, len(self.x), BLOCK_ROWS):
+        for start in range(0, self.n_rows, BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
-            total += row_mass[rows] @ self.x[rows].astype(np.float64, copy=False)
-        mean: npt.NDArray[Any] = (total / row_mass.sum()).astype(self.x.dtype)
+            total += self.x[rows].astype(np.float64, copy=False).T @ row_mass[rows]
+        mean: npt.NDArray[Any] = (total * (self.scale / row_mass.sum())).astype(self.dtype)
         return mean

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cython_blas
+from scipy.sparse import issparse
 
 from crossent import _native
 from crossent.training.examples import Examples
@@ -34,17 +35,31 @@ def native_rows(examples: Examples, center: Array | None = None) -> _native.Rows
         # Then a class weight is a row weight, and the rows can take the kernel for plain labels.
         weight = class_weight[examples.labels] * (1.0 if weight is None else weight)
         class_weight = None
-    dtype = examples.x.dtype
+    x, probs, dtype = examples.x, examples.probs, examples.dtype
     return (_native.Rows32 if dtype == np.float32 else _native.Rows64)(
-        examples.x,
-        classes=examples.n_classes,
+        examples.n_rows,
+        x.shape[1],
+        examples.n_classes,
+        **(_sparse_parts(x, "") if issparse(x) else {"bytes" if x.dtype == np.uint8 else "x": x}),
+        byte_scale=examples.byte_scale,
+        center=center,
         labels=examples.labels,
-        probs=examples.probs,
+        **(_sparse_parts(probs, "probs_") if issparse(probs) else {"probs": probs}),
         weight=weight,
         class_weight=None if class_weight is None else class_weight.astype(dtype),
         smoothing=examples.label_smoothing,
-        center=center,
     )
+
+
+def _sparse_parts(matrix: Any, prefix: str) -> dict[str, Array]:
+    """Return the parts of a CSR matrix. The row offsets are copied, and indices if they are wider than 32 bits."""
+    if matrix.shape[1] > np.iinfo(np.int32).max:
+        raise ValueError(f"a sparse matrix has {matrix.shape[1]} columns: expected at most {np.iinfo(np.int32).max}")
+    return {
+        f"{prefix}indptr": matrix.indptr.astype(np.int64, copy=False),
+        f"{prefix}indices": matrix.indices.astype(np.int32, copy=False),
+        f"{prefix}data": matrix.data,
+    }
 
 
 def layers(theta: Array, layer_sizes: Sequence[int]) -> tuple[list[Array], list[Array]]:
@@ -78,10 +93,19 @@ def initial_parameters(
     return theta
 
 
-def fold_center(theta: Array, layer_sizes: Sequence[int], center: Array) -> Array:
-    """Return the parameters that do to a raw row what ``theta`` does to the row minus ``center``."""
+def fold_center(theta: Array, layer_sizes: Sequence[int], center: Array | None, *, scale: float = 1.0) -> Array:
+    """Return the parameters that do to a raw row what ``theta`` does to ``scale`` times the row minus ``center``."""
     folded = theta.copy()
     weights, biases = layers(folded, layer_sizes)
-    shift = center.astype(np.float64) @ weights[0].astype(np.float64)
-    biases[0][...] = biases[0] - shift
+    if center is not None:
+        shift = center.astype(np.float64) @ weights[0].astype(np.float64)
+        biases[0][...] = biases[0] - shift
+    weights[0][...] *= scale
     return folded
+
+
+def unfold_center(theta: Array, layer_sizes: Sequence[int], center: Array | None, *, scale: float = 1.0) -> Array:
+    """Return the parameters whose ``fold_center`` is theta."""
+    unfolded = theta.copy()
+    layers(unfolded, layer_sizes)[0][0][...] /= scale
+    return unfolded if center is None else fold_center(unfolded, layer_sizes, -center)

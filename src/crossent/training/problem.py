@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import issparse
 
+from crossent.training.centred import CentredRows
 from crossent.training.examples import Examples
-from crossent.training.network import Array, initial_parameters, native_network, native_rows
+from crossent.training.network import Array, initial_parameters, layers, native_network, native_rows
 
 Indices = npt.NDArray[np.int64]
-# Rows evaluated at a time where batches are smaller.
+# Rows evaluated at a time where batches are smaller, and at most so many outputs.
 EVALUATION_ROWS = 256
+EVALUATION_ENTRIES = 2**22
+FLOPS_PER_PARAMETER = 6
+FLOPS_PER_ROW = 1000
 
 
 class Problem:
     """Minimise the mean log-loss of the examples plus ``alpha/2 * |W|^2`` over the parameters of a network.
 
     The mean is over the rows' mass: weight times summed truth. A row of weight 2 is the same as two rows.
+    ``center`` and ``mass_per_row`` may be given: those of all the rows, where these are a part of them.
 
     Attributes
     ----------
@@ -40,8 +47,9 @@ class Problem:
         *,
         alpha: float,
         batch_size: int,
-        center: bool,
+        center: bool | Array,
         n_threads: int = 1,
+        mass_per_row: float | None = None,
     ) -> None:
         self.examples, self.alpha = examples, alpha
         self.layer_sizes = (examples.x.shape[1], *hidden_layer_sizes, examples.n_classes)
@@ -50,24 +58,27 @@ class Problem:
         self.n_batches = -(-len(self.kept) // batch_size)
         self.bounds = np.arange(self.n_batches + 1) * len(self.kept) // self.n_batches
         self.batch_rows = int(np.diff(self.bounds).max())
-        self.center = examples.center(self.row_mass) if center else None
-        self._mass_per_row = float(self.row_mass[self.kept].mean())
+        if isinstance(center, np.ndarray):
+            self.center: Array | None = center.astype(examples.dtype)
+        else:
+            self.center = examples.center(self.row_mass) if center else None
+        self._mass_per_row = float(self.row_mass[self.kept].mean()) if mass_per_row is None else mass_per_row
         self._rows = native_rows(examples, self.center)
         self._network = native_network(
             self.layer_sizes,
-            examples.x.dtype,
-            max_rows=max(self.batch_rows, EVALUATION_ROWS),
+            examples.dtype,
+            max_rows=max(self.batch_rows, min(EVALUATION_ROWS, 1 + EVALUATION_ENTRIES // max(self.layer_sizes[1:]))),
             n_threads=n_threads,
         )
 
     def initial_parameters(self, rng: np.random.Generator) -> Array:
         """Return the parameters before the first step."""
-        return initial_parameters(self.layer_sizes, self.examples.class_mass(), rng, self.examples.x.dtype)
+        return initial_parameters(self.layer_sizes, self.examples.class_mass(), rng, self.examples.dtype)
 
     def descend(
         self,
         theta: Array,
-        velocity: Array,
+        state: Array,
         order: Indices,
         bounds: Indices,
         learning_rate: npt.NDArray[np.float64],
@@ -75,10 +86,20 @@ class Problem:
         momentum: float,
         nesterov: bool = False,
         loss_limit: float = np.inf,
+        optimizer: int = 0,
+        rate_scale: npt.NDArray[np.float64] | None = None,
+        average: Array | None = None,
+        l1: float = 0.0,
+        dropout: float = 0.0,
+        seed: int = 0,
+        steps_before: int = 0,
+        weight_before: float = 0.0,
+        averaged_before: int = 0,
     ) -> tuple[int, float]:
         """Take a step per batch, in place; return the steps taken and the sum of the batches' mean losses.
 
-        Stops before the step of a batch whose mean loss is over the limit or NaN.
+        Stops before the step of a batch whose mean loss is over the limit or NaN. What the later arguments mean is
+        said in ``training.optimizer``.
         """
         steps, loss = self._network.train(
             self._rows,
@@ -86,12 +107,21 @@ class Problem:
             bounds,
             learning_rate,
             theta,
-            velocity,
+            state,
+            average=average,
+            rate_scale=np.ones(2 * len(self.layer_sizes) - 2) if rate_scale is None else rate_scale,
+            optimizer=optimizer,
             momentum=momentum,
             nesterov=nesterov,
-            alpha=self.alpha,
+            l2=self.alpha,
+            l1=l1,
+            dropout=dropout,
+            seed=seed,
             mass_per_row=self._mass_per_row,
             loss_limit=loss_limit,
+            steps_before=steps_before,
+            weight_before=weight_before,
+            averaged_before=averaged_before,
         )
         return steps, loss / self._mass_per_row
 
@@ -110,7 +140,43 @@ class Problem:
         total = self._network.gradient(self._rows, self.kept, theta, 1 / total_mass, grad)
         return float(total / total_mass), grad
 
-    def evaluate(self, theta: Array, rows: Any, n: int) -> tuple[float, float]:
-        """Return the mean log-loss and the accuracy on ``n`` other rows of weight 1."""
-        total, correct = self._network.evaluate(rows, np.arange(n), theta)
-        return float(total / n), correct / n
+    def batch_gradient(self, theta: Array, order: Indices) -> Array:
+        """Return the gradient of a batch's loss, as a step takes it."""
+        grad = np.empty_like(theta)
+        self._network.gradient(self._rows, order, theta, 1 / (self._mass_per_row * len(order)), grad)
+        return grad
+
+    @property
+    def step_flops(self) -> float:
+        """About how many operations a step takes: of sparse rows' features only those that a row has count."""
+        features, *outputs = self.layer_sizes
+        if issparse(self.examples.x):
+            features = self.examples.x.nnz / max(self.examples.n_rows, 1)
+        parameters = sum((size + 1) * units for size, units in pairwise([features, *outputs]))
+        return float(self.batch_rows * (FLOPS_PER_PARAMETER * parameters + FLOPS_PER_ROW))
+
+    def centred(self, rows: Indices) -> CentredRows:
+        """Return a few rows minus the center."""
+        return CentredRows(self.examples.x[rows], self.center, scale=self.examples.scale)
+
+    def idle_share(self, theta: Array, rows: Indices) -> float:
+        """Return the greatest share, over the hidden layers, of units that are 0 on all of a few rows."""
+        weights, biases = layers(theta, self.layer_sizes)
+        centred, share = self.centred(rows), 0.0
+        out = None
+        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+            product = centred.times(weight) if out is None else out @ weight
+            out = np.maximum(product.astype(theta.dtype) + bias, 0)
+            share = max(share, float((out == 0).all(axis=0).mean()))
+        return share
+
+    def constant_loss(self) -> float:
+        """Return the mean log-loss of predicting the classes' shares for every row, in nats."""
+        share = self.examples.class_mass() / self.row_mass.sum()
+        share = share[share > 0]
+        return float(-(share * np.log(share)).sum())
+
+    def evaluate(self, theta: Array, rows: Any, order: Indices) -> tuple[float, float]:
+        """Return the mean log-loss and the accuracy on some of other rows, whose weight is 1."""
+        total, correct = self._network.evaluate(rows, order, theta)
+        return float(total / len(order)), correct / len(order)

@@ -1,0 +1,106 @@
+// Threads that help with one job after another, and that nobody has to wait for: the caller takes units of work like
+// the helpers, so that a helper without a core of its own costs nothing but its help.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+namespace crossent::training {
+
+class Workers {
+ public:
+  explicit Workers(int n_threads) {
+    for (int i = 1; i < n_threads; ++i) helpers_.emplace_back([this] { help(); });
+  }
+  Workers(const Workers&) = delete;
+  Workers& operator=(const Workers&) = delete;
+
+  ~Workers() {
+    stopping_ = true;
+    wake();
+    for (std::thread& helper : helpers_) helper.join();
+  }
+
+  // Calls work(unit) for 0 … units - 1, each once, in any order and on any thread; returns when all are done.
+  template <class Work>
+  void run(std::int64_t units, const Work& work) {
+    if (units <= 1 || helpers_.empty()) {
+      for (std::int64_t unit = 0; unit < units; ++unit) work(unit);
+      return;
+    }
+    // Closed first: a late helper must not take a unit of the last job's number by this job's count.
+    next_ = (next_ & kJob) + kNextJob + kClosed;
+    call_ = [](const void* context, std::int64_t unit) { (*static_cast<const Work*>(context))(unit); };
+    context_ = &work;
+    units_ = static_cast<std::uint32_t>(units);
+    done_ = 0;
+    next_ = (next_ & kJob) + kNextJob;
+    wake();
+    while (take_unit()) {
+    }
+    for (int done = done_; done < units; done = done_) {
+      if (!polled([&] { return done_ != done; })) done_.wait(done);
+    }
+  }
+
+ private:
+  // A job's number in the upper half, its next unit in the lower one: a helper that slept through the end of a job
+  // cannot take a unit of the next one for its own.
+  static constexpr std::uint64_t kNextJob = std::uint64_t(1) << 32, kClosed = kNextJob - 1, kJob = ~kClosed;
+  // Looks before a thread sleeps. Each offers the core to others, so that a busy machine is not made busier; on an idle
+  // one they bridge the few microseconds between two jobs.
+  static constexpr int kLooks = 60;
+
+  template <class Condition>
+  static bool polled(const Condition& condition) {
+    for (int look = 0; look < kLooks; ++look) {
+      if (condition()) return true;
+      std::this_thread::yield();
+    }
+    return false;
+  }
+
+  bool take_unit() {
+    std::uint64_t at = next_;
+    while (true) {
+      const auto call = call_.load();
+      const void* const context = context_;
+      const std::uint32_t unit = static_cast<std::uint32_t>(at), units = units_;
+      if (unit >= units) return false;
+      // If this succeeds the job is still the one that was read, and it stays until its units are done.
+      if (next_.compare_exchange_weak(at, at + 1)) {
+        call(context, unit);
+        if (++done_ == static_cast<int>(units)) done_.notify_one();
+        return true;
+      }
+    }
+  }
+
+  void help() {
+    while (true) {
+      const int wakes = wakes_;
+      while (take_unit()) {
+      }
+      if (stopping_) return;
+      if (!polled([&] { return wakes_ != wakes; })) wakes_.wait(wakes);
+    }
+  }
+
+  void wake() {
+    ++wakes_;
+    wakes_.notify_all();
+  }
+
+  std::atomic<void (*)(const void*, std::int64_t)> call_{nullptr};
+  std::atomic<const void*> context_{nullptr};
+  std::atomic<std::uint32_t> units_{0};
+  std::atomic<std::uint64_t> next_{0};
+  std::atomic<int> done_{0};
+  std::atomic<int> wakes_{0};
+  std::atomic<bool> stopping_{false};
+  std::vector<std::thread> helpers_;
+};
+
+}  // namespace crossent::training

@@ -1,0 +1,107 @@
+"""How far a linear model is from the minimum of its objective, at least."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from crossent.training.network import Array
+from crossent.training.options import Gap, TrainingResult
+from crossent.training.problem import Indices, Problem
+
+# Rows that the gradient is taken from where there are more, and those that the features' squares are from.
+GRADIENT_ROWS, SQUARE_ROWS = 8192, 2048
+# Relative to the log-loss of the class shares: a good model of minibatch SGD stays below.
+WIDE = 0.02
+
+
+def measure_gap(problem: Problem, theta: Array, order: Indices, l1: float) -> Gap:
+    """Return how much the weights of one feature, changed alone, would lower a linear model's objective.
+
+    With ``g_j`` the objective's slopes in feature j's weights and ``h_j = mean(x_j^2) / 2 + alpha``, which bounds the
+    curvature (Böhning, "Multinomial logistic regression algorithm", 1992, section 2), the step ``-g_j / h_j`` lowers
+    it by ``|g_j|^2 / (2 h_j)`` or more. Where the slopes come from some of the rows, their expected squared error is
+    taken off.
+    """
+    rows = order[:GRADIENT_ROWS]
+    mean, error = _mean_gradient(problem, theta, rows)
+    if len(rows) == len(problem.kept):
+        error = np.zeros_like(error)
+    features, classes = problem.layer_sizes
+    weight = theta[: features * classes].astype(np.float64)
+    smooth = mean[: features * classes] + problem.alpha * weight
+    slope = np.where(weight != 0, smooth + l1 * np.sign(weight), np.sign(smooth) * np.maximum(np.abs(smooth) - l1, 0))
+    squares = np.append((slope**2).reshape(features, classes).sum(axis=1), (mean[features * classes :] ** 2).sum())
+    errors = np.append(
+        error[: features * classes].reshape(features, classes).sum(axis=1), error[features * classes :].sum()
+    )
+    # Where all weights are 0 an l1 penalty leaves nothing of small slopes, nor of their error.
+    excess = np.maximum(squares - errors, 0)
+    curvature = np.append(_mean_squares(problem, order[:SQUARE_ROWS]) / 2 + problem.alpha, 0.5)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bounds = np.where(excess > 0, excess / (2 * curvature), 0.0)
+    bounds[~np.isfinite(bounds)] = 0.0
+    best = int(bounds.argmax())
+    return Gap(float(bounds[best]), best if best < features else None, float(np.sqrt(excess.sum())))
+
+
+def _mean_gradient(problem: Problem, theta: Array, rows: Indices) -> tuple[Array, Array]:
+    """Return the mean gradient over batches of the rows, and its expected squared error, both per parameter."""
+    n_batches = -(-len(rows) // problem.batch_rows)
+    bounds = np.arange(n_batches + 1) * len(rows) // n_batches
+    total, squares = np.zeros(theta.size), np.zeros(theta.size)
+    for begin, end in pairwise(bounds):
+        grad = problem.batch_gradient(theta, rows[begin:end]).astype(np.float64) * ((end - begin) / len(rows))
+        total += grad
+        squares += (grad * n_batches) ** 2
+    if n_batches == 1:
+        return total, np.zeros_like(total)
+    return total, np.maximum(squares / n_batches - total**2, 0) / (n_batches - 1)
+
+
+def _mean_squares(problem: Problem, rows: Indices) -> Array:
+    mass = problem.row_mass[rows] / problem.row_mass[rows].sum()
+    return problem.centred(rows).mean_squares(mass)
+
+
+def warn_of_trouble(result: TrainingResult, constant_loss: float, feature_names: Sequence[str] | None) -> None:
+    """Warn of divergence, and of an end far from the minimum."""
+    for text in (_divergence(result), _distance(result, constant_loss, feature_names)):
+        if text:
+            # At the caller of fit, not at the engine.
+            warnings.warn(text, ConvergenceWarning, stacklevel=5)
+
+
+def _divergence(result: TrainingResult) -> str:
+    if not result.n_halvings:
+        return ""
+    if result.stop_reason == "divergence":
+        outcome = "the training was given up with the last good parameters. Are the features on a sane scale?"
+    else:
+        outcome = "the training went on from the last good parameters. A smaller learning_rate would save time."
+    return (
+        f"The training diverged. The learning rate was halved ({result.n_halvings} x) to "
+        f"{result.learning_rate:.3g}, and {outcome}"
+    )
+
+
+def _distance(result: TrainingResult, constant_loss: float, feature_names: Sequence[str] | None) -> str:
+    gap = result.gap
+    # The thousandth is for data whose constant prediction is all but certain.
+    if gap is None or not gap.bound > WIDE * constant_loss + 1e-3:
+        return ""
+    if gap.feature is None:
+        where = "the biases"
+    elif feature_names is not None:
+        where = f"the weights of feature {feature_names[gap.feature]!r}"
+    else:
+        where = f"the weights of feature {gap.feature}"
+    return (
+        f"The training ended after {result.n_epochs} epochs at least {gap.bound:.2g} nats above the minimum of its "
+        f"objective: {where} alone could still lower it by that much (gradient norm {gap.gradient_norm:.2g}). "
+        "Standardize the features, or raise max_epochs."
+    )
