@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from crossent.cpu import cpu_level, cpu_levels
+    from crossent.estimators.loss_curve import LossCurveDisplay
     from crossent.estimators.softmax_classifier import SoftmaxClassifier
     from crossent.explanation import Comparison, Explanation, compare, explain
     from crossent.loss import LossGrad, cross_entropy, cross_entropy_and_grad
@@ -22,6 +23,7 @@ _HOMES = {
     "Comparison": "explanation",
     "Differential": "simplex",
     "Explanation": "explanation",
+    "LossCurveDisplay": "estimators.loss_curve",
     "LossGrad": "loss",
     "SoftmaxClassifier": "estimators.softmax_classifier",
     "compare": "explanation",
@@ -40,6 +42,7 @@ __all__ = [
     "Comparison",
     "Differential",
     "Explanation",
+    "LossCurveDisplay",
     "LossGrad",
     "SoftmaxClassifier",
     "__version__",

@@ -17,11 +17,12 @@ from crossent.estimators.calibration import fit_temperature
 from crossent.estimators.checkpoints import CheckpointDirectory, digest
 from crossent.estimators.features import as_rows, check_finite, engine_dtype
 from crossent.estimators.parameters import as_generator, check_parameters
-from crossent.estimators.prediction import PredictionMixin
 from crossent.estimators.scikit_learn_callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
+from crossent.estimators.streaming import StreamingMixin
 from crossent.estimators.truth import class_weights, read_truth
 from crossent.estimators.weights import check_sample_weight, hold_out
 from crossent.training import Examples, Problem, TrainingEvent, TrainingOptions, TrainingResult, train
+from crossent.training.blocks import Blocks
 from crossent.training.network import unfold_center
 
 Array = npt.NDArray[Any]
@@ -32,7 +33,7 @@ LEAST_STEPS = 2000
 DEFAULT_AVERAGE = 0.5
 
 
-class SoftmaxClassifier(CallbackSupportMixin, PredictionMixin, BaseEstimator):  # type: ignore[misc]
+class SoftmaxClassifier(CallbackSupportMixin, StreamingMixin, BaseEstimator):  # type: ignore[misc]
     r"""Softmax (multinomial logistic) classifier, linear or with ReLU layers, trained by minibatch SGD.
 
     Minimises, over the weights :math:`W` and biases of the network with logits :math:`z(x)`,
@@ -58,8 +59,8 @@ class SoftmaxClassifier(CallbackSupportMixin, PredictionMixin, BaseEstimator):  
         "sgd" has momentum. "adam" suits features of mixed scale. "schedule-free" (Defazio et al., 2024) averages its
         points and needs no end to be known: its ``schedule`` is constant.
     learning_rate : "auto" or float, default="auto"
-        Step size before the schedule (5 % warm-up, 1000 steps at most, then as ``schedule`` says). "auto" takes it for a linear model
-        from the curvature and the noise of the data; with hidden layers from a few trial steps. See
+        Step size before the schedule (5 % warm-up, 1000 steps at most, then as ``schedule`` says). "auto" takes it
+        for a linear model from the curvature and the noise of the data; with hidden layers from a few trial steps. See
         ``learning_rate_``. It is a linear model's step on the weights, and on a network's biases and its weights but
         the first; the others' steps are adjusted to the features' scale, so that dividing all features by one number
         changes nothing.
@@ -276,29 +277,51 @@ class SoftmaxClassifier(CallbackSupportMixin, PredictionMixin, BaseEstimator):  
         store = None if self.checkpoint is None else self._open_checkpoint(examples, held_out, start, rng)
         if held_out is None and (self.early_stopping or self.calibrate):
             examples, held_out = hold_out(examples, float(self.validation_fraction), rng)
-        problem = Problem(
+        problem = self._problem(examples, center=bool(self.center))
+        self._train(problem, rng, held_out, store, self._theta(start, problem), (X, y, sample_weight))
+        return self
+
+    def _batch_rows(self) -> int:
+        return DEFAULT_BATCH if self.batch_size == "auto" else int(self.batch_size)
+
+    def _problem(self, examples: Examples, *, center: Any, mass_per_row: float | None = None) -> Problem:
+        return Problem(
             examples,
             tuple(self.hidden_layer_sizes),
             alpha=self.alpha * (1 - self.l1_ratio),
-            batch_size=DEFAULT_BATCH if self.batch_size == "auto" else int(self.batch_size),
-            center=bool(self.center),
+            batch_size=self._batch_rows(),
+            center=center,
             n_threads=int(self.n_threads),
+            mass_per_row=mass_per_row,
         )
-        options = self._options(problem.n_batches)
-        tasks = EpochTasks(self, options.max_epochs, X, y, _metadata(sample_weight))
+
+    def _train(
+        self,
+        rows: Problem | Blocks,
+        rng: np.random.Generator,
+        held_out: Examples | None,
+        store: CheckpointDirectory | None,
+        theta: Array | None,
+        data: tuple[Any, Any, Any],
+    ) -> None:
+        options = self._options(rows.n_batches)
+        X, y, sample_weight = data
+        metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
+        tasks = EpochTasks(self, options.max_epochs, X, y, metadata)
         result = train(
-            problem,
+            rows,
             options,
             rng=rng,
             validation=held_out,
             callbacks=[*(self.callbacks or ()), *([print_progress] if self.verbose else ()), tasks],
-            theta=self._theta(start, problem),
+            theta=theta,
             store=store,
             feature_names=getattr(self, "feature_names_in_", None),
         )
+        # What partial_fit knew belongs to another fit.
+        self.__dict__.pop("_stream", None)
         self._keep(result, held_out)
         tasks.finish()
-        return self
 
     def _features(self, X: Any, *, reset: bool, argument: str = "X") -> Array:
         x = validate_data(self, X, reset=reset, dtype="numeric", ensure_all_finite=False)
@@ -308,10 +331,16 @@ class SoftmaxClassifier(CallbackSupportMixin, PredictionMixin, BaseEstimator):  
         rows: Array = as_rows(x, self._dtype)
         return rows
 
-    def _examples(self, x: Array, y: Any, sample_weight: Any, classes: Any) -> Examples:
+    def _examples(
+        self, x: Array, y: Any, sample_weight: Any, classes: Any, *, weights: Array | None = None
+    ) -> Examples:
         truth = read_truth(y, len(x), x.dtype, classes=classes)
-        weight = None if sample_weight is None else check_sample_weight(sample_weight, len(x))
-        mass = truth.class_mass(weight)
+        # A batch may be without weight where others are not.
+        weight = None
+        if sample_weight is not None:
+            weight = check_sample_weight(sample_weight, len(x), may_be_zero=weights is not None)
+        if weights is None:
+            weights = class_weights(self.class_weight, truth.classes, truth.class_mass(weight))
         self.classes_ = truth.classes
         return Examples(
             x,
@@ -319,7 +348,7 @@ class SoftmaxClassifier(CallbackSupportMixin, PredictionMixin, BaseEstimator):  
             labels=truth.labels,
             probs=truth.probs,
             sample_weight=weight,
-            class_weight=class_weights(self.class_weight, truth.classes, mass),
+            class_weight=weights,
             label_smoothing=float(self.label_smoothing),
         )
 
@@ -376,18 +405,23 @@ class SoftmaxClassifier(CallbackSupportMixin, PredictionMixin, BaseEstimator):  
     def _open_checkpoint(
         self, examples: Examples, held_out: Examples | None, start: Any, rng: np.random.Generator
     ) -> CheckpointDirectory:
-        assert self.checkpoint is not None
-        # Neither changes the result.
-        ignored = ("callbacks", "checkpoint", "verbose", "random_state")
-        run = {name: repr(value) for name, value in self.get_params(deep=False).items() if name not in ignored}
-        seeded = isinstance(self.random_state, (int, np.integer))
-        run["random_state"] = repr(self.random_state) if seeded else type(self.random_state).__name__
+        run = self._described()
         run["X"] = digest(examples.x)
         run["y"] = digest(self.classes_, examples.labels, examples.probs)
         run["sample_weight"] = digest(examples.sample_weight)
         run["validation"] = "None" if held_out is None else digest(held_out.x, held_out.labels, held_out.probs)
         run["warm start"] = "None" if start is None else digest(*start[0], *start[1])
+        assert self.checkpoint is not None
         return CheckpointDirectory(self.checkpoint, run, rng)
+
+    def _described(self) -> dict[str, str]:
+        """Return the parameters that make up a run, for its checkpoint."""
+        without_influence = ("callbacks", "checkpoint", "verbose", "random_state")
+        given = self.get_params(deep=False).items()
+        run = {name: repr(value) for name, value in given if name not in without_influence}
+        seeded = isinstance(self.random_state, (int, np.integer))
+        run["random_state"] = repr(self.random_state) if seeded else type(self.random_state).__name__
+        return run
 
     def _keep(self, result: TrainingResult, held_out: Examples | None) -> None:
         self.coefs_, self.intercepts_ = result.weights, result.biases
@@ -430,10 +464,6 @@ class SoftmaxClassifier(CallbackSupportMixin, PredictionMixin, BaseEstimator):  
         self.coefs_, self.intercepts_, self._dtype = weights, biases, weights[0].dtype
         for name, value in record.items():
             setattr(self, name, value)
-
-
-def _metadata(sample_weight: Any) -> dict[str, Any]:
-    return {} if sample_weight is None else {"sample_weight": sample_weight}
 
 
 def print_progress(event: TrainingEvent) -> None:

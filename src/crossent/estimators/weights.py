@@ -14,8 +14,8 @@ from crossent.errors import invalid_value
 from crossent.training import Examples
 
 
-def check_sample_weight(sample_weight: Any, n_rows: int) -> npt.NDArray[np.float64]:
-    """Return a weight per row, (n,) in float64; one number is every row's weight."""
+def check_sample_weight(sample_weight: Any, n_rows: int, *, may_be_zero: bool = False) -> npt.NDArray[np.float64]:
+    """Return a weight per row, (n,) in float64; one number is every row's weight. All may be 0 where others come."""
     weight = np.array(sample_weight, dtype=np.float64)
     if weight.ndim == 0:
         weight = np.full(n_rows, weight)
@@ -27,7 +27,7 @@ def check_sample_weight(sample_weight: Any, n_rows: int) -> npt.NDArray[np.float
     if bad.any():
         row = int(np.argmax(bad))
         raise invalid_value(f"sample_weight[{row}]", float(weight[row]), "a finite number of at least 0")
-    if not weight.any():
+    if not weight.any() and not may_be_zero:
         raise ValueError("sample_weight is zero in every row: expected a positive weight somewhere")
     return weight
 

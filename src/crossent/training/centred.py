@@ -29,9 +29,9 @@ class CentredRows:
             self._x = self._x - self._center
             self._center = np.zeros(x.shape[1])
 
-    def times(self, vectors: npt.NDArray[Any]) -> Floats:
-        """Return the product with one or more vectors over the features, (n,) or (n, k) from (d,) or (d, k)."""
-        return np.asarray(self._x @ vectors - self._center @ vectors)
+    def times(self, vector: Floats) -> Floats:
+        """Return the product with a vector or matrix over the features, (n,) or (n, k)."""
+        return np.asarray(self._x @ vector - self._center @ vector)
 
     def transposed_times(self, vector: Floats) -> Floats:
         """Return the transpose's product with a vector over the rows, (d,)."""
@@ -40,10 +40,11 @@ class CentredRows:
     def square_lengths(self) -> Floats:
         """Return each row's squared length, (n,)."""
         own = self._x.multiply(self._x).sum(axis=1) if self._sparse else np.einsum("ij,ij->i", self._x, self._x)
-        return np.asarray(np.asarray(own).ravel() - 2 * (self._x @ self._center) + self._center @ self._center)
+        lengths: Any = np.asarray(own).ravel() - 2 * self._x @ self._center + self._center @ self._center
+        return np.asarray(lengths)
 
     def mean_squares(self, mass: Floats) -> Floats:
         """Return each feature's mean square, the rows having shares ``mass`` that sum to 1, (d,)."""
         squares = self._x.multiply(self._x) if self._sparse else self._x**2
-        means = squares.T @ mass - 2 * self._center * (self._x.T @ mass) + self._center**2
-        return np.asarray(np.maximum(means, 0))
+        means: Any = squares.T @ mass - 2 * self._center * (self._x.T @ mass) + self._center**2
+        return np.asarray(np.maximum(means, 0.0))

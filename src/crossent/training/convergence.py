@@ -19,7 +19,7 @@ GRADIENT_ROWS, SQUARE_ROWS = 8192, 2048
 WIDE = 0.02
 
 
-def measure_gap(problem: Problem, theta: Array, order: Indices, l1: float) -> Gap:
+def measure_gap(problem: Problem, theta: Array, order: Indices, l1: float, n_rows: int) -> Gap:
     """Return how much the weights of one feature, changed alone, would lower a linear model's objective.
 
     With ``g_j`` the objective's slopes in feature j's weights and ``h_j = mean(x_j^2) / 2 + alpha``, which bounds the
@@ -29,7 +29,7 @@ def measure_gap(problem: Problem, theta: Array, order: Indices, l1: float) -> Ga
     """
     rows = order[:GRADIENT_ROWS]
     mean, error = _mean_gradient(problem, theta, rows)
-    if len(rows) == len(problem.kept):
+    if len(rows) == n_rows:
         error = np.zeros_like(error)
     features, classes = problem.layer_sizes
     weight = theta[: features * classes].astype(np.float64)

@@ -32,8 +32,8 @@ WARMUP_SHARE, WARMUP_STEPS = 0.05, 1000
 COOLDOWN_SHARE = 0.2
 MAX_RETRIES = 20
 # A network that diverges in this share of the epochs begins anew: it may have lost units to the long steps for good.
-EARLY_SHARE = 0.2
-MANY_IDLE = 0.5
+EARLY_SHARE = 0.3
+MANY_IDLE, JUMP = 0.5, 1.2
 # The best and the last epoch are compared on groups of validation rows.
 GROUPS = 50
 
@@ -156,7 +156,7 @@ class Run:
         scale = measure(problem, self.order)
         if self._cold and len(problem.layer_sizes) > 2:
             # The first layer starts as if the features had a mean square of 1.
-            layers(self.theta, problem.layer_sizes)[0][0][...] /= np.sqrt(scale.mean_square)
+            layers(self.theta, problem.layer_sizes)[0][0][...] /= scale.root_mean_square
             self.epoch_start = self.good = self.initial = self.theta.copy()
         self.optimizer.rate_scale = rate_scale(problem, scale, options.optimizer)
         self.optimizer.start(self.theta)
@@ -212,14 +212,14 @@ class Run:
         steps, averaged = self.optimizer.steps, self.optimizer.averaged
         for attempt in range(1, MAX_RETRIES + 1):
             try:
-                loss = self._block(problem, order, first_batch)
+                loss = self._block(problem, order, first_batch, again=attempt > 1)
                 self.good = start
                 return loss
             except _Diverged:
                 if attempt > 1:
                     # The start itself may be bad: what a step did shows in the loss of the next batch only.
                     start = self.good
-                if self.initial is not None and self._is_early():
+                if self._is_early() and self.initial is not None:
                     start = self.initial
                 self.theta[...] = start
                 self.optimizer.steps, self.optimizer.averaged = steps, averaged
@@ -229,7 +229,7 @@ class Run:
                 self.result.n_halvings += attempt
         raise _Stop("divergence")
 
-    def _block(self, problem: Problem, order: Indices, first_batch: int) -> float:
+    def _block(self, problem: Problem, order: Indices, first_batch: int, *, again: bool) -> float:
         loss, first_step = 0.0, (self.epoch - 1) * self.blocks.n_batches + first_batch
         for begin in range(0, problem.n_batches, self.chunk):
             end = min(begin + self.chunk, problem.n_batches)
@@ -248,12 +248,10 @@ class Run:
         if not (loss / len(order) <= limit and np.isfinite(self.theta).all()):
             raise _Diverged
         # A step that was too long just now may still be: long enough to lose units, not so long that the loss shows it.
-        if (
-            self._is_early()
-            and self.result.n_halvings
-            and problem.idle_share(self.theta, order[:PROBE_ROWS]) > MANY_IDLE
-        ):
-            raise _Diverged
+        if self._is_early() and self.result.n_halvings:
+            before = self.result.loss_curve[-1] if self.result.loss_curve and not again else np.inf
+            if loss / len(order) > JUMP * before or problem.idle_share(self.theta, order[:PROBE_ROWS]) > MANY_IDLE:
+                raise _Diverged
         return loss
 
     def _is_early(self) -> bool:
@@ -322,7 +320,7 @@ class Run:
             if best.epoch < result.n_epochs and is_clearly_less(self._losses(best.parameters), self._losses(theta)):
                 theta, result.best_epoch = best.parameters, best.epoch
         if result.stop_reason == "max_epochs" and len(self.blocks.layer_sizes) == 2:
-            result.gap = measure_gap(self.blocks.probe, theta, self.order, self.options.l1)
+            result.gap = measure_gap(self.blocks.probe, theta, self.order, self.options.l1, self.blocks.n_rows)
         result.weights, result.biases = self._for_raw_rows(theta)
         result.learning_rate = self.rate
         return result

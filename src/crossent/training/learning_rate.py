@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,7 @@ ADAM_NETWORK_RATE = 0.003
 ADAM_RATE = 0.005
 
 
-@dataclass(frozen=True)
-class Scale:
+class Scale(NamedTuple):
     """How large the features are, from a few rows minus their center.
 
     Attributes
@@ -43,6 +42,18 @@ class Scale:
     mean_square: float
     noise: float
 
+    # Features that never change have no scale.
+
+    @property
+    def greatest_moment(self) -> float:
+        """``largest``, or 1 where it is 0."""
+        return self.largest or 1.0
+
+    @property
+    def root_mean_square(self) -> float:
+        """The root of ``mean_square``, or 1 where it is 0."""
+        return float(np.sqrt(self.mean_square)) or 1.0
+
 
 def measure(problem: Problem, order: Indices) -> Scale:
     """Measure the features on the first 2048 rows of an order.
@@ -57,17 +68,15 @@ def measure(problem: Problem, order: Indices) -> Scale:
         rows = problem.centred(probe)
         mass = problem.row_mass[probe] / problem.row_mass[probe].sum()
         largest = _largest_eigenvalue(rows, mass, problem.layer_sizes[0])
-        # Features that never change have no scale.
-        largest = largest if largest > 0 else 1.0
         square = rows.square_lengths()
-        length = square / largest + 1
+        length = square / (largest or 1.0) + 1
         # The heaviest rows are few: they may be in none of the 2048, so all weights count.
         weight = problem.row_mass[problem.kept] / problem.row_mass[problem.kept].mean()
         noise = float((weight**2).mean() * (mass @ length**2) / (mass @ length))
         mean_square = float(mass @ square) / max(problem.layer_sizes[0], 1)
     if not np.isfinite([largest, noise, mean_square]).all():
         raise ValueError("the squares of the features overflow: expected features on a smaller scale")
-    return Scale(largest, mean_square if mean_square > 0 else 1.0, noise)
+    return Scale(largest, mean_square, noise)
 
 
 def rate_scale(problem: Problem, scale: Scale, optimizer: Name) -> npt.NDArray[np.float64]:
@@ -81,9 +90,9 @@ def rate_scale(problem: Problem, scale: Scale, optimizer: Name) -> npt.NDArray[n
     factors = np.ones(2 * (len(problem.layer_sizes) - 1))
     power = 0.5 if optimizer == "adam" else 1.0
     if len(problem.layer_sizes) == 2:
-        factors[1] = scale.largest**power
+        factors[1] = scale.greatest_moment**power
     else:
-        factors[0] = scale.mean_square**-power
+        factors[0] = scale.root_mean_square ** (-2 * power)
     return factors
 
 
@@ -115,14 +124,14 @@ def choose_learning_rate(
         start = ADAM_NETWORK_RATE if optimizer.name == "adam" else NETWORK_RATE * long_run
         return _tried_out(problem, theta, order, start, optimizer, loss_limit)
     if optimizer.name == "adam":
-        return float(ADAM_RATE / np.sqrt(scale.mean_square))
+        return ADAM_RATE / scale.root_mean_square
     # The bias sees a constant feature of 1: apart from the others where rows are centred, mixed with them if not.
     top = 1.0 if problem.center is not None else 2.0
-    rate = (1 + optimizer.momentum) / (top / 2 + problem.alpha / scale.largest)
+    rate = (1 + optimizer.momentum) / (top / 2 + problem.alpha / scale.greatest_moment)
     n, batch = len(problem.kept), problem.batch_rows
     if batch < n:
         rate = min(rate, (1 - optimizer.momentum) * 2 * batch / scale.noise * (n - 1) / (n - batch))
-    return rate * long_run / scale.largest
+    return rate * long_run / scale.greatest_moment
 
 
 def _largest_eigenvalue(rows: CentredRows, mass: npt.NDArray[np.float64], n_features: int) -> float:

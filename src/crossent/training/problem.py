@@ -162,12 +162,11 @@ class Problem:
     def idle_share(self, theta: Array, rows: Indices) -> float:
         """Return the greatest share, over the hidden layers, of units that are 0 on all of a few rows."""
         weights, biases = layers(theta, self.layer_sizes)
-        centred, share = self.centred(rows), 0.0
-        out = None
-        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-            product = centred.times(weight) if out is None else out @ weight
-            out = np.maximum(product.astype(theta.dtype) + bias, 0)
+        out, share = self.centred(rows).times(weights[0].astype(np.float64)), 0.0
+        for layer, bias in enumerate(biases[:-1]):
+            out = np.maximum(out + bias, 0)
             share = max(share, float((out == 0).all(axis=0).mean()))
+            out = out @ weights[layer + 1]
         return share
 
     def constant_loss(self) -> float:
