@@ -15,8 +15,9 @@ ROOT = Path(crossent.__file__).parent
 FLOORS = (
     {"errors", "_native", "reference", "replace_directory"},
     {"arrays", "cpu", "simplex_inputs"},
-    {"targets", "simplex", "training"},
-    {"loss"},
+    {"targets", "family"},
+    {"loss", "simplex"},
+    {"training"},
     {"probabilities", "explanation", "estimators"},
     {"data"},
     {"report"},

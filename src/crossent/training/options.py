@@ -10,7 +10,7 @@ import numpy.typing as npt
 from crossent.training.optimizer import Name
 from crossent.training.schedule import Schedule
 
-StopReason = Literal["max_epochs", "early_stopping", "tol", "callback", "interrupt", "divergence"]
+StopReason = Literal["max_epochs", "early_stopping", "tol", "callback", "interrupt", "divergence", "precision"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class TrainingResult:
         How often the step was halved because the training diverged.
     gap : Gap or None
         How far a linear model that ran all its epochs is from its minimum at least.
-    stop_reason : {"max_epochs", "early_stopping", "tol", "callback", "interrupt", "divergence"}
+    stop_reason : {"max_epochs", "early_stopping", "tol", "callback", "interrupt", "divergence", "precision"}
     interruption : KeyboardInterrupt or None
         What ended the training, for the caller to raise again once the result is kept.
     """

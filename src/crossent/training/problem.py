@@ -140,6 +140,15 @@ class Problem:
         total = self._network.gradient(self._rows, self.kept, theta, 1 / total_mass, grad)
         return float(total / total_mass), grad
 
+    def summed_gradient(self, theta: Array) -> tuple[float, npt.NDArray[np.float64]]:
+        """Return what ``gradient`` does, batch by batch, summed in float64."""
+        part, total, grad = np.empty_like(theta), 0.0, np.zeros(theta.size)
+        total_mass = float(self.row_mass.sum())
+        for begin, end in pairwise(self.bounds):
+            total += self._network.gradient(self._rows, self.kept[begin:end], theta, 1 / total_mass, part)
+            grad += part
+        return total / total_mass, grad
+
     def batch_gradient(self, theta: Array, order: Indices) -> Array:
         """Return the gradient of a batch's loss, as a step takes it."""
         grad = np.empty_like(theta)
