@@ -7,6 +7,7 @@ The loss is taken from logits or log-probabilities, so that no peer is charged f
 from __future__ import annotations
 
 import importlib.util
+import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -46,17 +47,26 @@ class Peer:
         return self.needs is None or importlib.util.find_spec(self.needs) is not None
 
 
-def validation_task(task: Task, seed: int = 0, share: float = 0.1) -> Task:
-    """Return the task with a tenth of its training rows in the place of its test rows."""
-    shuffled = np.random.default_rng(seed).permutation(task.x_train.shape[0])
+def validation_task(task: Task, seed: int = 0, share: float = 0.1, most: int | None = None) -> Task:
+    """Return the task with a tenth of its training rows, or of so many of them, in the place of its test rows."""
+    shuffled = np.random.default_rng(seed).permutation(task.x_train.shape[0])[:most]
     held_out, kept = np.split(shuffled, [int(share * len(shuffled))])
     return replace(
-        task,
-        x_train=task.x_train[kept],
-        y_train=task.y_train[kept],
+        _of_rows(task, kept),
         x_test=task.x_train[held_out],
         y_test=task.y_train[held_out],
+        texts_test=tuple(task.texts_train[row] for row in held_out if task.texts_train),
     )
+
+
+def subset(task: Task, most: int) -> Task:
+    """Return the task with so many of its training rows, drawn at random."""
+    return _of_rows(task, np.sort(np.random.default_rng(0).permutation(task.x_train.shape[0])[:most]))
+
+
+def _of_rows(task: Task, rows: np.ndarray) -> Task:
+    texts = tuple(task.texts_train[row] for row in rows if task.texts_train)
+    return replace(task, x_train=task.x_train[rows], y_train=task.y_train[rows], texts_train=texts)
 
 
 def loss_of_logits(logits: np.ndarray, task: Task) -> float:
@@ -186,6 +196,53 @@ def torch_fit(hidden: tuple[int, ...] = ()) -> Callable[..., float]:
     return fit
 
 
+def saga_on_pairs(task: Task, budget: int, rate: float, seed: int, threads: int) -> float:
+    """Soft truth for a classifier of labels: a row per class that has a share of it, the share as its weight."""
+    del threads
+    from sklearn.linear_model import LogisticRegression
+
+    x, labels, share = pairs(task)
+    model = LogisticRegression(solver="saga", C=rate, max_iter=budget, tol=1e-9, random_state=seed)
+    return _fit_and_score(model, task, (x, labels, share))
+
+
+def crossent_on_pairs(task: Task, budget: int, rate: float, seed: int, threads: int) -> float:
+    del rate
+    x, labels, share = pairs(task)
+    model = SoftmaxClassifier(max_epochs=budget, random_state=seed, n_threads=threads)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(x, labels, sample_weight=share)
+    return loss_of_logits(every_class(model.predict_log_proba(task.x_test), model.classes_, task), task)
+
+
+def pairs(task: Task) -> tuple[sp.csr_matrix, np.ndarray, np.ndarray]:
+    truth = task.y_train.tocoo()
+    return task.x_train[truth.row], truth.col.astype(np.int64), truth.data.astype(np.float64)
+
+
+def fasttext_fit(task: Task, budget: int, rate: float, seed: int, threads: int) -> float:
+    """fastText on the strings themselves, with character n-grams of 1 to 3 as here; it reads them from a file."""
+    import fasttext
+
+    rows = np.random.default_rng(seed).permutation(len(task.texts_train))
+    with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
+        file.writelines(f"__label__{task.y_train[row]} {_one_line(task.texts_train[row])}\n" for row in rows)
+        file.flush()
+        model = fasttext.train_supervised(
+            file.name, lr=rate, epoch=budget, dim=64, minn=1, maxn=3, bucket=2**17, thread=threads, verbose=0, seed=seed
+        )
+    place = {f"__label__{c}": c for c in range(len(task.classes))}
+    log_probs = np.full((len(task.texts_test), len(task.classes)), np.log(1e-9), np.float64)
+    for row, text in enumerate(task.texts_test):
+        # The wrapper's predict is not for NumPy 2.
+        for prob, label in model.f.predict(_one_line(text) + "\n", len(task.classes), 0.0, "strict"):
+            log_probs[row, place[label]] = np.log(max(prob, 1e-9))
+    return loss_of_logits(log_softmax(log_probs, axis=1), task)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def every_class(log_probs: np.ndarray, seen: np.ndarray, task: Task) -> np.ndarray:
@@ -197,10 +254,10 @@ def every_class(log_probs: np.ndarray, seen: np.ndarray, task: Task) -> np.ndarr
     return full
 
 
-def _fit_and_score(model: object, task: Task) -> float:
+def _fit_and_score(model: object, task: Task, rows: tuple[object, ...] | None = None) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(task.x_train, task.y_train)
+        model.fit(*(rows or (task.x_train, task.y_train)))
     if hasattr(model, "decision_function") and type(model).__name__ == "LogisticRegression":
         log_probs = log_softmax(model.decision_function(task.x_test), axis=1)
     else:

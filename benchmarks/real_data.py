@@ -53,6 +53,8 @@ class Task:
     x_test: Rows
     y_test: Rows
     classes: tuple[str, ...]
+    texts_train: tuple[str, ...] = ()
+    texts_test: tuple[str, ...] = ()
 
 
 def fashion_mnist() -> Task:
@@ -121,7 +123,8 @@ def language() -> Task:
     texts, labels = [texts[row] for row in pairs.row], pairs.col.astype(np.int64)
     held_out = np.array([is_test(text) for text in texts])
     x_train, x_test = n_grams(texts, held_out, 2**15)
-    return Task("language", x_train, labels[~held_out], x_test, labels[held_out], languages)
+    texts_train, texts_test = (tuple(text for text, out in zip(texts, held_out) if out == part) for part in (0, 1))
+    return Task("language", x_train, labels[~held_out], x_test, labels[held_out], languages, texts_train, texts_test)
 
 
 def language_soft() -> Task:
