@@ -3,9 +3,9 @@
     python benchmarks/epoch_floors.py [TASK ...] [--save]
 
 The floor is the greater of the two. A multiply and an add are two operations. A step multiplies every entry of the rows
-with the first layer's weights twice (outputs and gradient), and those of later layers three times. Bytes are those of the
-rows, read once, and of sparse rows also the touched rows of weights and momentum, read and written. An epoch's seconds
-are the difference of fits of three epochs and of one, halved; one thread.
+with the first layer's weights twice (outputs and gradient), and those of later layers three times. Bytes are those of
+the rows, read once, and of sparse rows also the touched rows of weights and momentum, read and written. An epoch's
+seconds are the difference of fits of three epochs and of one, halved; one thread.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import scipy.sparse as sp
@@ -178,7 +179,7 @@ def torch_fit(hidden: tuple[int, ...] = ()) -> Callable[..., float]:
         x, y = torch.from_numpy(task.x_train), torch.from_numpy(task.y_train)
         sizes = (x.shape[1], *hidden, len(task.classes))
         layers: list[torch.nn.Module] = []
-        for before, after in zip(sizes, sizes[1:]):
+        for before, after in pairwise(sizes):
             layers += [torch.nn.Linear(before, after), torch.nn.ReLU()]
         model = torch.nn.Sequential(*layers[:-1])
         steps = budget * -(-len(x) // BATCH)

@@ -238,8 +238,8 @@ def main() -> None:
         hits = np.asarray(task.y_train.sum(axis=0)).ravel() if task.y_train.ndim == 2 else np.bincount(task.y_train)
         kind = f"CSR, {task.x_train.nnz / task.x_train.shape[0]:.0f} a row" if sp.issparse(task.x_train) else "dense"
         print(
-            f"{task.name}: {task.x_train.shape[0]:,} + {task.x_test.shape[0]:,} rows, {task.x_train.shape[1]:,} features "
-            f"({kind}), {len(task.classes):,} classes, the largest {hits.max() / hits.sum():.1%}, the smallest "
+            f"{task.name}: {task.x_train.shape[0]:,} + {task.x_test.shape[0]:,} rows, "
+            f"{task.x_train.shape[1]:,} features ({kind}), {len(task.classes):,} classes, the largest {hits.max() / hits.sum():.1%}, the smallest "
             f"{hits.min():.0f} training rows",
             flush=True,
         )
