@@ -237,10 +237,10 @@ def main() -> None:
         task = load()
         hits = np.asarray(task.y_train.sum(axis=0)).ravel() if task.y_train.ndim == 2 else np.bincount(task.y_train)
         kind = f"CSR, {task.x_train.nnz / task.x_train.shape[0]:.0f} a row" if sp.issparse(task.x_train) else "dense"
+        (rows, features), tests = task.x_train.shape, task.x_test.shape[0]
         print(
-            f"{task.name}: {task.x_train.shape[0]:,} + {task.x_test.shape[0]:,} rows, "
-            f"{task.x_train.shape[1]:,} features ({kind}), {len(task.classes):,} classes, the largest {hits.max() / hits.sum():.1%}, the smallest "
-            f"{hits.min():.0f} training rows",
+            f"{task.name}: {rows:,} + {tests:,} rows, {features:,} features ({kind}), {len(task.classes):,} classes, "
+            f"the largest {hits.max() / hits.sum():.1%}, the smallest {hits.min():.0f} training rows",
             flush=True,
         )
         if task.y_train.ndim == 2:
