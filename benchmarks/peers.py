@@ -52,11 +52,14 @@ def validation_task(task: Task, seed: int = 0, share: float = 0.1, most: int | N
     """Return the task with a tenth of its training rows, or of so many of them, in the place of its test rows."""
     shuffled = np.random.default_rng(seed).permutation(task.x_train.shape[0])[:most]
     held_out, kept = np.split(shuffled, [int(share * len(shuffled))])
-    return replace(
-        _of_rows(task, kept),
-        x_test=task.x_train[held_out],
-        y_test=task.y_train[held_out],
-        texts_test=tuple(task.texts_train[row] for row in held_out if task.texts_train),
+    return _of_rows(
+        replace(
+            task,
+            x_test=task.x_train[held_out],
+            y_test=task.y_train[held_out],
+            texts_test=tuple(task.texts_train[row] for row in held_out if task.texts_train),
+        ),
+        kept,
     )
 
 
@@ -66,8 +69,14 @@ def subset(task: Task, most: int) -> Task:
 
 
 def _of_rows(task: Task, rows: np.ndarray) -> Task:
+    """Return the task with some of its training rows, and without test rows of a class that these lack."""
     texts = tuple(task.texts_train[row] for row in rows if task.texts_train)
-    return replace(task, x_train=task.x_train[rows], y_train=task.y_train[rows], texts_train=texts)
+    kept = replace(task, x_train=task.x_train[rows], y_train=task.y_train[rows], texts_train=texts)
+    if task.y_train.ndim == 2:
+        return kept
+    tests = np.flatnonzero(np.isin(task.y_test, kept.y_train))
+    texts = tuple(task.texts_test[row] for row in tests if task.texts_test)
+    return replace(kept, x_test=task.x_test[tests], y_test=task.y_test[tests], texts_test=texts)
 
 
 def loss_of_logits(logits: np.ndarray, task: Task) -> float:
