@@ -7,7 +7,7 @@ NATIVE := $(wildcard native/*.?pp native/*/*.?pp)
 BUILD_TOOLS := "scikit-build-core>=0.11" "nanobind>=2.9" ninja
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench accuracy docs figures clean
+.PHONY: help install demo test lint format bench races accuracy docs figures clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -44,6 +44,13 @@ bench: install ## time the loss beside its peers, and an epoch beside its matrix
 	$(BIN)/python benchmarks/loss_speed.py
 	$(BIN)/python benchmarks/torch_speed.py
 	$(BIN)/python benchmarks/training_speed.py
+
+races: install ## race training against its peers on six real data sets, an hour or two; fetches the packages they are in
+	$(BIN)/python benchmarks/training_tasks.py --threads 1 2
+	$(BIN)/python benchmarks/objective.py --threads 1 2
+	$(BIN)/python benchmarks/tables.py
+	$(BIN)/python benchmarks/busy_machine.py
+	$(BIN)/python benchmarks/epoch_floors.py
 
 accuracy: install ## worst error in ulp of crossent and its peers, against 60 digits
 	$(BIN)/python benchmarks/accuracy.py
