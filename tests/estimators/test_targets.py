@@ -199,6 +199,9 @@ def test_the_default_penalty_is_one_over_the_rows_mass_and_at_most_1e_4(rng):
     assert SoftmaxClassifier(**quick).fit(x[:100], y[:100]).alpha_ == 1e-4
     assert SoftmaxClassifier(**quick).partial_fit(x, y, classes=range(3)).alpha_ == 1e-4
     assert SoftmaxClassifier(**quick).fit_stream([(x, y), (x, y)]).alpha_ == pytest.approx(1 / 80_000)
+    assert SoftmaxClassifier((4,), **quick).fit(np.repeat(x, 2, axis=0), np.repeat(y, 2)).alpha_ == pytest.approx(
+        5 / 80_000
+    )
     assert SoftmaxClassifier(alpha=0.25, **quick).fit(x, y).alpha_ == 0.25
     with pytest.raises(TypeError, match="alpha = 'much' is a str"):
         SoftmaxClassifier(alpha="much").fit(x, y)

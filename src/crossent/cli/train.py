@@ -69,7 +69,11 @@ def command(
         _option(_MODEL, "Units per hidden layer, as 128 or 256,64; none for a linear model.", metavar="UNITS"),
     ] = "128",
     alpha: Annotated[
-        float | None, _option(_MODEL, "Strength of the penalty on the weights; default: 1 / rows, at most 1e-4.")
+        float | None,
+        _option(
+            _MODEL,
+            "Strength of the penalty on the weights; default: 1 / rows, or 5 / rows with hidden layers, at most 1e-4.",
+        ),
     ] = None,
     l1_ratio: Annotated[
         float | None, _option(_MODEL, "Share of the penalty on absolute values (L1), not squares (L2).")

@@ -27,6 +27,7 @@ from crossent.training.blocks import Blocks
 Array = npt.NDArray[Any]
 DEFAULT_BATCH = 128
 GREATEST_ALPHA = 1e-4  # that alpha="auto" stands for
+NETWORK_PENALTY = 5.0  # as many times a linear model's, for a network fits noise sooner
 DEFAULT_EPOCHS = 10
 # With less data more epochs: fewer steps than this leave even a convex problem unsolved.
 LEAST_STEPS = 2000
@@ -59,8 +60,8 @@ class SoftmaxClassifier(
         Widths of the hidden layers; none gives the linear model.
     alpha : float or "auto", default="auto"
         Penalty on the weights, not on the biases. "auto" is 1 / n for rows of mass n (each row's weight times its
-        summed truth), as of scikit-learn's ``LogisticRegression``, but at most 1e-4; 1e-4 for ``partial_fit``, which
-        does not know how many rows there will be.
+        summed truth), as of scikit-learn's ``LogisticRegression``, and 5 / n with hidden layers, but at most 1e-4;
+        1e-4 for ``partial_fit``, which does not know how many rows there will be.
     l1_ratio : float, default=0.0
         In [0, 1]: the share of the penalty that is on the absolute values; those weights that it is too much for are
         exactly 0.
@@ -316,7 +317,8 @@ class SoftmaxClassifier(
         """Return alpha, for rows of this mass."""
         if self.alpha != "auto":
             return float(self.alpha)
-        return GREATEST_ALPHA if mass is None else min(GREATEST_ALPHA, 1 / mass)
+        strength = NETWORK_PENALTY if len(tuple(self.hidden_layer_sizes)) else 1.0
+        return GREATEST_ALPHA if mass is None else min(GREATEST_ALPHA, strength / mass)
 
     def _problem(self, examples: Examples, *, center: Any, mass_per_row: float | None = None) -> Problem:
         return Problem(
