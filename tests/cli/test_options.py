@@ -18,6 +18,7 @@ GIVEN = {
     "--label-smoothing": ("0.0625", "label_smoothing", 0.0625),
     "--class-weight": ("q=2", "class_weight", [[0, 1.0], [1, 2.0]]),
     "--no-center": (None, "center", False),
+    "--no-feature-rates": (None, "feature_rates", False),
     "--dtype": ("float64", "dtype", "float64"),
     "--optimizer": ("sgd", "optimizer", "sgd"),
     "--solver": ("sgd", "solver", "sgd"),

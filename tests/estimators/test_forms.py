@@ -83,7 +83,9 @@ def check_form(digits, way, form, options, soft):
     truth = 0.9 * np.eye(C)[y] + 0.1 * np.eye(C)[(y + 1) % C] if soft else y
     models = []
     for rows, target in ((x, truth), (FORMS[form](x), csr_array(truth) if soft else y)):
-        model = SoftmaxClassifier(max_epochs=5, learning_rate=1e-3, dtype="float32", random_state=0, **options)
+        model = SoftmaxClassifier(
+            max_epochs=5, learning_rate=1e-3, feature_rates=False, dtype="float32", random_state=0, **options
+        )
         models.append(quietly(WAYS[way], model, rows, target, weight))
     assert_same_model(*models)
     if options.get("calibrate") and way == "fit":
@@ -102,8 +104,9 @@ def quietly(way, *given):
 def test_default_step_and_predictions_are_the_dense_ones(digits, form, monkeypatch):
     monkeypatch.setattr(prediction, "PREDICTED_ROWS", 77)
     x, y = digits
-    dense = SoftmaxClassifier(random_state=0).fit(x, y, validation=(x[:50], y[:50]))
-    model = SoftmaxClassifier(random_state=0, dtype="float32")
+    one_rate = {"random_state": 0, "feature_rates": False}  # as sparse features have
+    dense = SoftmaxClassifier(**one_rate).fit(x, y, validation=(x[:50], y[:50]))
+    model = SoftmaxClassifier(dtype="float32", **one_rate)
     rows = FORMS[form](x)
     model.fit(rows, y, validation=(FORMS[form](x[:50]), y[:50]))
     assert model.learning_rate_ == pytest.approx(dense.learning_rate_, rel=1e-4)
@@ -129,7 +132,9 @@ def test_streams_stop_early_and_are_calibrated_in_every_form(digits, form):
     x, y = digits
     models = []
     for rows in (x, FORMS[form](x)):
-        model = SoftmaxClassifier(early_stopping=True, calibrate=True, max_epochs=20, dtype="float32", random_state=0)
+        model = SoftmaxClassifier(
+            early_stopping=True, calibrate=True, max_epochs=20, feature_rates=False, dtype="float32", random_state=0
+        )
         pieces = [(rows[at:400:4], y[at:400:4]) for at in range(4)]
         models.append(quietly(fit_held_out, model, pieces, (rows[400:], y[400:])))
     np.testing.assert_allclose(models[1].validation_scores_, models[0].validation_scores_, rtol=1e-2)

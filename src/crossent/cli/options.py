@@ -37,6 +37,7 @@ class Options:
     class_weight: str | Mapping[str, float] | None = None
     label_smoothing: float = 0.0
     center: bool = True
+    feature_rates: bool = True
     solver: str | None = None
     optimizer: str | None = None
     learning_rate: float | str = "auto"
@@ -76,6 +77,7 @@ class Options:
             "class_weight": weight,
             "label_smoothing": self.label_smoothing,
             "center": self.center,
+            "feature_rates": self.feature_rates,
             "solver": self.solver,
             "optimizer": self.optimizer,
             "learning_rate": self.learning_rate,

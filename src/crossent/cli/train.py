@@ -91,6 +91,14 @@ def command(
     center: Annotated[
         bool, _option(_MODEL, "Train on rows minus their mean, or on rows as they are.", "--center/--no-center")
     ] = True,
+    feature_rates: Annotated[
+        bool,
+        _option(
+            _DESCENT,
+            "A learning rate for every feature by its scale, or one for all.",
+            "--feature-rates/--no-feature-rates",
+        ),
+    ] = True,
     dtype: Annotated[str | None, _option(_MODEL, "Arithmetic: float32 (default) or float64.")] = None,
     solver: Annotated[
         str | None,
@@ -198,6 +206,7 @@ def command(
         class_weight=values.class_weight(class_weight),
         label_smoothing=label_smoothing,
         center=center,
+        feature_rates=feature_rates,
         dtype=dtype,
         solver=solver,
         optimizer=optimizer,

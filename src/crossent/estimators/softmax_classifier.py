@@ -107,6 +107,10 @@ class SoftmaxClassifier(
     center : bool, default=True
         Train on rows minus their mean. The result acts on raw rows all the same: the mean is folded into the
         bias.
+    feature_rates : bool, default=True
+        Give every feature of dense rows a learning rate of its own, by its deviation and range on a sample of the
+        rows: a small feature is then learnt as soon as a large one, in whatever unit it is. Sparse features and
+        ``partial_fit`` have one rate.
     dropout : float, default=0.0
         In [0, 1): the share of the hidden units that each row leaves out while training.
     average : bool or float, default=False
@@ -223,6 +227,7 @@ class SoftmaxClassifier(
         label_smoothing: float = 0.0,
         class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
         center: bool = True,
+        feature_rates: bool = True,
         dropout: float = 0.0,
         average: bool | float = False,
         warm_start: bool = False,
@@ -252,6 +257,7 @@ class SoftmaxClassifier(
         self.label_smoothing = label_smoothing
         self.class_weight = class_weight
         self.center = center
+        self.feature_rates = feature_rates
         self.dropout = dropout
         self.average = average
         self.warm_start = warm_start
@@ -373,6 +379,7 @@ class SoftmaxClassifier(
             nesterov=bool(self.nesterov),
             l1=self.alpha_ * float(self.l1_ratio),
             dropout=float(self.dropout),
+            feature_rates=bool(self.feature_rates),
             average=DEFAULT_AVERAGE if self.average is True else float(self.average),
             max_epochs=enough if self.max_epochs == "auto" else int(self.max_epochs),
             tol=0.0 if self.tol is None else float(self.tol),

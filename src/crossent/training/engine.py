@@ -159,7 +159,7 @@ class Run:
     def begin(self) -> None:
         """Choose the step, or take up a stored run."""
         problem, options = self.blocks.probe, self.options
-        factors = feature_factors(problem, self.order, options.optimizer)
+        factors = feature_factors(problem, self.order, options.optimizer) if options.feature_rates else None
         scale = measure(problem, self.order, factors)
         if self._cold and len(problem.layer_sizes) > 2:
             # The first layer starts as if the features had a mean square of 1.

@@ -47,6 +47,7 @@ class TrainingOptions:
     nesterov: bool = False
     l1: float = 0.0
     dropout: float = 0.0
+    feature_rates: bool = True
     average: float = 0.0
     max_epochs: int = 10
     tol: float = 0.0
