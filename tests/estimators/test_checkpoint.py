@@ -108,7 +108,7 @@ def broken_off(digits, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"alpha": 0.5}, "alpha was 0.0001, and is 0.5 now"),
+        ({"alpha": 0.5}, "alpha was .auto., and is 0.5 now"),
         ({"max_epochs": 9}, "max_epochs was 8, and is 9 now"),
         ({"random_state": 1}, "random_state was 0, and is 1 now"),
     ],
