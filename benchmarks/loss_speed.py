@@ -3,10 +3,9 @@
     python benchmarks/loss_speed.py [--quick] [--dtype float32 ...] [--threads 2]
 
 Every contender computes the mean loss and its gradient with respect to the logits; its loss is checked before it is
-timed. Each round times all of them in turn, the fastest of three calls each; a ratio is the median over rounds of the
-ratio within a round, so that a machine that slows down for a while slows both sides. The roof of the in-place form is
-a copy of the logits (numpy.copyto, one thread): reading and writing that memory once is the least that a gradient
-costs.
+timed. Each round times all of them once, in turn; a ratio is the median over rounds of the ratio within a round, so
+that a machine that slows down for a while slows both sides. The roof of the in-place form is a copy of the logits
+(numpy.copyto, one thread): reading and writing that memory once is the least that a gradient costs.
 """
 
 from __future__ import annotations
@@ -31,9 +30,6 @@ import crossent
 SHAPES = ((60_000, 10), (65_536, 100), (8_192, 1_000), (2_048, 32_768), (512, 131_072))
 DTYPES = {"float32": np.float32, "float64": np.float64, "bfloat16": ml_dtypes.bfloat16}
 COPY = "copy"
-# Calls in a row, of which the fastest counts: every contender has threads of its own that go on spinning for a while
-# after their work, and the first call finds those of the contender before it on its cores.
-CALLS = 3
 Contender = Callable[[], float]
 
 
@@ -111,10 +107,6 @@ def sklearn_contender(logits: np.ndarray, labels: np.ndarray, threads: int) -> d
 
 
 def seconds_of(run: Contender) -> float:
-    return min(_one_call(run) for _ in range(CALLS))
-
-
-def _one_call(run: Contender) -> float:
     start = time.perf_counter()
     run()
     elapsed = time.perf_counter() - start
