@@ -205,3 +205,9 @@ def test_the_default_penalty_is_one_over_the_rows_mass_and_at_most_1e_4(rng):
     assert SoftmaxClassifier(alpha=0.25, **quick).fit(x, y).alpha_ == 0.25
     with pytest.raises(TypeError, match="alpha = 'much' is a str"):
         SoftmaxClassifier(alpha="much").fit(x, y)
+
+
+@pytest.mark.parametrize("name", ["nesterov", "early_stopping", "center", "calibrate", "warm_start", "feature_rates"])
+def test_a_switch_takes_true_or_false_alone(rng, name):
+    with pytest.raises(TypeError, match=f"{name} = 'no' is a str: expected True or False"):
+        SoftmaxClassifier(**{name: "no"}).fit(rng.normal(size=(9, 2)), np.arange(9) % 3)

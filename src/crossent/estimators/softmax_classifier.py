@@ -123,9 +123,8 @@ class SoftmaxClassifier(
         finds one goes on from there, and ends with the same bits as a run without a break. When the training ends by
         itself the directory is deleted.
     n_threads : int, default=1
-        Threads of the matrix products and the loss. More than one helps wide networks on an idle machine only: the
-        threads of a BLAS wait busily, and batches are small. Beside another busy process two can be twenty times slower
-        than one.
+        Threads that share a batch; the model has the same bits for any number. More than one helps on an idle machine
+        only: beside another busy process they take the time of one.
     random_state : int, RandomState, Generator or None, default=None
         Draws the order of the rows, the hidden layers' first weights, the dropout, and the held-out rows.
     dtype : "float32", "float64" or None, default=None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -115,14 +116,14 @@ class FamilyLoss(PredictionLoss):
         q = from_log_probs(log_probs)
         return self.logit_gradient_of(q, self._truth(truth, q))
 
-    def value_of(self, q: Prediction, p: Array) -> Array:
-        raise NotImplementedError
+    @abstractmethod
+    def value_of(self, q: Prediction, p: Array) -> Array: ...
 
-    def ambient_of(self, q: Prediction, p: Array) -> Array:
-        raise NotImplementedError
+    @abstractmethod
+    def ambient_of(self, q: Prediction, p: Array) -> Array: ...
 
-    def hessian_of(self, q: Prediction, p: Array) -> Array:
-        raise NotImplementedError
+    @abstractmethod
+    def hessian_of(self, q: Prediction, p: Array) -> Array: ...
 
     def logit_gradient_of(self, q: Prediction, p: Array) -> Array:
         a = self.ambient_of(q, p)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,17 +19,17 @@ class Surprise(FamilyLoss):
 
     any_mass: ClassVar[bool] = True
 
-    def phi(self, q: Prediction) -> Array:
-        raise NotImplementedError
+    @abstractmethod
+    def phi(self, q: Prediction) -> Array: ...
 
-    def slope(self, q: Prediction) -> Array:
-        raise NotImplementedError
+    @abstractmethod
+    def slope(self, q: Prediction) -> Array: ...
 
-    def bend(self, q: Prediction) -> Array:
-        raise NotImplementedError
+    @abstractmethod
+    def bend(self, q: Prediction) -> Array: ...
 
-    def pull(self, q: Prediction) -> Array:
-        raise NotImplementedError
+    @abstractmethod
+    def pull(self, q: Prediction) -> Array: ...
 
     def value_of(self, q: Prediction, p: Array) -> Array:
         return np.asarray(charged(p, self.phi(q)).sum(axis=-1))
