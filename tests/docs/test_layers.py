@@ -75,6 +75,10 @@ def test_the_loss_loads_numpy_alone():
     assert not loaded_by("import crossent; crossent.cross_entropy([[1.0, 2.0]], [0])").intersection(HEAVY)
 
 
+def test_scores_without_a_page_load_no_drawing_library():
+    assert "matplotlib" not in loaded_by("import crossent.report, crossent.cli.train, crossent.cli.evaluate")
+
+
 def test_every_public_name_is_there():
     for name in crossent.__all__:
         assert getattr(crossent, name) is not None

@@ -146,8 +146,7 @@ def _scores(scores: Evaluation) -> str:
 
 
 def _figures(report: Report) -> str:
-    # Here, not above: scores without a page need no drawings, and these load matplotlib.
-    from crossent.report import figures
+    from crossent.report import figures  # loads matplotlib, which scores without a page do not need
 
     reliability = f"""<section>
 <h2>Reliability</h2>
