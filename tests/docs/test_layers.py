@@ -15,7 +15,7 @@ ROOT = Path(crossent.__file__).parent
 FLOORS = (
     {"errors", "_native", "reference", "replace_directory"},
     {"arrays", "cpu", "simplex_inputs"},
-    {"targets", "family"},
+    {"targets", "family", "ranks"},
     {"loss", "simplex"},
     {"training"},
     {"probabilities", "explanation", "estimators", "torch"},
