@@ -18,6 +18,8 @@ from crossent.torch.parallel.rows import Rows, rows_of
 from crossent.torch.parallel.statistics import Statistics
 from crossent.torch.parallel.truth import Truth
 
+_Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
+
 
 class _Local:
     """What this rank computes by itself. Whatever goes wrong is kept, to be raised by all ranks together."""
@@ -104,9 +106,7 @@ class Call:
         loss = torch.tensor(total / denominator if denominator else 0.0, dtype=arguments.dtype, device=each.device)
         return Call(ranks, local, rows, largest, each), loss
 
-    def gradients(
-        self, loss_bar: Tensor, weight: bool, bias: bool
-    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    def gradients(self, loss_bar: Tensor, weight: bool, bias: bool) -> _Gradients:
         """Return the gradients of x, of this rank's weight and of its bias.
 
         Raises
@@ -114,24 +114,22 @@ class Call:
         Refusal
             On every rank, if one runs out of memory, for example.
         """
-        arguments, error = self.arguments, None
-        x, n, d = arguments.x, arguments.rows, arguments.x.shape[1]
-        payload = x.new_zeros(n * d + 1 if arguments.x_grad else 0, dtype=arguments.dtype)
+        arguments = self.arguments
+        if not arguments.x_grad:
+            return None, *self._fill(None, loss_bar, weight, bias)
+        n, d = arguments.rows, arguments.x.shape[1]
+        payload = arguments.x.new_zeros(n * d + 1, dtype=arguments.dtype)
+        error: Exception | None = None
+        own: tuple[Tensor | None, Tensor | None] = (None, None)
         try:
-            of_weight, of_bias = self._fill(
-                payload[:-1].view(n, d) if arguments.x_grad else None, loss_bar, weight, bias
-            )
+            own = self._fill(payload[:-1].view(n, d), loss_bar, weight, bias)
         except Exception as problem:
             error = problem
-            if not arguments.x_grad:
-                raise
             payload.zero_()[-1] = 1.0
-        if not arguments.x_grad:
-            return None, of_weight, of_bias
         self.ranks.sum_(payload)
         if payload[-1]:
             raise refusal(self.ranks, error)
-        return payload[:-1].view(*arguments.row_shape, d).to(x.dtype), of_weight, of_bias
+        return payload[:-1].view(*arguments.row_shape, d).to(arguments.x.dtype), *own
 
     def _fill(
         self, x: Tensor | None, loss_bar: Tensor, weight: bool, bias: bool
@@ -182,7 +180,7 @@ def _not_finite(arguments: Arguments, truth: Truth) -> Exception:
     """Return the error that names the first number that is not finite."""
     start = truth.layout.start
     x = truth.kept(arguments.x)
-    for name, values, shift in (("x", x, 0), ("weight_shard", arguments.weight, 0), ("bias_shard", arguments.bias, 0)):
+    for name, values in (("x", x), ("weight_shard", arguments.weight), ("bias_shard", arguments.bias)):
         if values is None:
             continue
         bad = ~values.isfinite() if name == "x" else values.isnan() | (values == torch.inf)

@@ -70,9 +70,9 @@ class _Scaled(NamedTuple):
 
 
 def _tile(logits: Logits, truth: Truth, scaled: _Scaled, largest: Tensor, at: slice, classes: slice) -> Tensor:
-    z = logits.tile(at, classes)
+    z = logits.uncapped(at, classes)
     slope = logits.slope(z)
-    grad = z.sub_(scaled.top[at].unsqueeze(1)).exp_().mul_(scaled.factor[at].unsqueeze(1))
+    grad = logits.capped(z).sub_(scaled.top[at].unsqueeze(1)).exp_().mul_(scaled.factor[at].unsqueeze(1))
     p = truth.others(at, classes) if truth.is_spread else None
     if p is not None:
         grad.addcmul_(scaled.bar[at].to(grad.dtype).unsqueeze(1), p, value=-1.0)

@@ -46,17 +46,26 @@ class Logits:
         """Return the rows of the weight for some classes, in the computing dtype."""
         return self.weight[classes].to(self.x.dtype)
 
-    def tile(self, rows: slice, classes: slice) -> Tensor:
-        """Return a tile; of kept logits a view."""
+    def uncapped(self, rows: slice, classes: slice) -> Tensor:
+        """Return logit_scale (x · w + b) of a tile; of kept ones a view."""
         kept = None if self._kept is None else self._kept[rows, classes]
         if kept is not None and self._filled:
             return kept
         z = torch.mm(self.x[rows], self.weights(classes).T, out=kept)
         if self.bias is not None:
             z += self.bias.detach()[classes]
-        if self.scale != 1.0:
-            z *= self.scale
-        return z if self.cap is None else z.div_(self.cap).tanh_().mul_(self.cap)
+        return z if self.scale == 1.0 else z.mul_(self.scale)
+
+    def capped(self, z: Tensor) -> Tensor:
+        """Return the logits: where there is no cap, ``z`` itself."""
+        return z if self.cap is None else z.div(self.cap).tanh_().mul_(self.cap)
+
+    def slope(self, z: Tensor) -> Tensor | None:
+        """Return the derivative of the cap, 4 e / (1 + e)² with e = exp(-2 |z| / cap); 1 - tanh² cancels."""
+        if self.cap is None:
+            return None
+        e = z.abs().mul_(-2.0 / self.cap).exp_()
+        return e.mul(4.0).div_(e.add_(1.0).square_())
 
     @property
     def keeps(self) -> bool:
@@ -79,15 +88,11 @@ class Logits:
             grad *= slope
         return grad if self.scale == 1.0 else grad.mul_(self.scale)
 
-    def slope(self, z: Tensor) -> Tensor | None:
-        """Return the derivative of the cap at these logits."""
-        return None if self.cap is None else 1.0 - (z / self.cap) ** 2
-
 
 def tiles(arguments: Arguments, rows: int) -> Tiles:
     """Return the tiles in which the logits of this many rows are worked on."""
     itemsize = arguments.dtype.itemsize
-    buffers = 2 + (arguments.options.softcap is not None) + (arguments.probs is not None) * 2
+    buffers = 2 + (arguments.options.softcap is not None) * 2 + (arguments.probs is not None) * 2
     classes = arguments.weight.shape[0]
     on_cpu = arguments.x.device.type == "cpu"
     return tiles_of(rows, classes, buffers * itemsize, itemsize, arguments.budget, on_cpu)

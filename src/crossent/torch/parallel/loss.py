@@ -25,7 +25,7 @@ class _Loss(Function):
         return loss
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, loss_bar: Tensor) -> tuple[Tensor | None, ...]:
         _ = ctx.saved_tensors
         needs = ctx.needs_input_grad

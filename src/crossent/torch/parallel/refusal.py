@@ -1,4 +1,4 @@
-"""One rank's mistake, raised by all of them: a rank that raised alone would leave the others in the wrong collective."""
+"""One rank's mistake, raised by all: a rank that raised alone would leave the others in the wrong collective."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows' losses and the coefficients of their gradients, from what the ranks summed; float64, the same on every rank.
+"""The rows' losses and the coefficients of their gradients, from what the ranks summed; float64, the same on all.
 
 For labels, with D = top - z_y and S = Σ_{c≠y} exp(z_c - top), the odds against the label are o = e^D S, and::
 

@@ -48,7 +48,10 @@ class Statistics:
         return bool(usable.all())
 
     def _add(self, logits: Logits, truth: Truth, rows: slice, classes: slice) -> None:
-        z = logits.tile(rows, classes)
+        uncapped = logits.uncapped(rows, classes)
+        z = logits.capped(uncapped)
+        # What is kept for backward is not to be overwritten.
+        lasting = logits.keeps and z is uncapped
         own = None if truth.label is None else truth.within(truth.label, rows, classes)
         if own is not None:
             of_label = z[own]
@@ -61,8 +64,8 @@ class Statistics:
             largest, place = z.max(dim=1)
         top = torch.maximum(before, largest)
         reference = torch.where(top == -torch.inf, 0.0, top)
-        below = z - reference.unsqueeze(1) if logits.keeps else z.sub_(reference.unsqueeze(1))
-        if own is not None and logits.keeps:
+        below = z - reference.unsqueeze(1) if lasting else z.sub_(reference.unsqueeze(1))
+        if own is not None and lasting:
             z[own] = of_label
         if truth.is_spread:
             self._add_gap(truth, rows, classes, below, own, reference.double() - before.double())

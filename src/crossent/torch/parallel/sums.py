@@ -63,7 +63,8 @@ def write(payload: Tensor, arguments: Arguments, truth: Truth, own: Statistics, 
     """Write this rank's contribution; ``top`` is the largest logit over the ranks, of all rows."""
     highest = truth.kept(top)
     lag = _exp_difference(own.top.double(), torch.where(highest == -torch.inf, 0.0, highest).double())
-    values = {"others": own.others * lag, "label_logit": own.label_logit, "label_weight": truth.label_weight()}
+    others = own.others * lag
+    values: dict[str, Tensor | None] = {"label_logit": own.label_logit, "label_weight": truth.label_weight()}
     if truth.is_spread:
         short = highest.double() - own.top.double()
         values["gap"] = own.gap + torch.where(own.mass == 0.0, 0.0, own.mass * short)
@@ -72,7 +73,8 @@ def write(payload: Tensor, arguments: Arguments, truth: Truth, own: Statistics, 
         is_top = (own.top == highest) & (highest > -torch.inf)
         values["ties"] = is_top.double()
         # The largest of a rank that does not hold the largest of all is one of the others.
-        values["others"] = values["others"] + torch.where(is_top, 0.0, lag)
+        others = others + torch.where(is_top, 0.0, lag)
+    values["others"] = others
     for i, name in enumerate(columns(arguments)):
         column = values[name]
         assert column is not None
