@@ -10,13 +10,11 @@ import traceback
 import warnings
 from datetime import timedelta
 
-import rank_work
-
 TIMEOUT = 20.0
 
 
 class Pool:
-    """A group of ranks: ``run(name, *arguments)`` calls a function of rank_work on each, and returns their results."""
+    """A group of ranks: ``run(function, *arguments)`` calls a module's function on each, and returns their results."""
 
     def __init__(self, size: int) -> None:
         context = multiprocessing.get_context("forkserver")
@@ -32,18 +30,19 @@ class Pool:
             self.connections.append(here)
             self.processes.append(process)
 
-    def run(self, name, *arguments, timeout=90.0):
+    def run(self, function, *arguments, timeout=90.0):
         for connection in self.connections:
-            connection.send((name, arguments))
-        results = []
+            connection.send((function, arguments))
+        answers = []
         for rank, connection in enumerate(self.connections):
             if not connection.poll(timeout):
                 raise TimeoutError(f"rank {rank} of {self.size} has not answered within {timeout} s")
-            kind, result = connection.recv()
-            if kind == "raised":
-                raise AssertionError(f"rank {rank} of {self.size}:\n{result}")
-            results.append(result)
-        return results
+            answers.append(connection.recv())
+        raised = [
+            f"rank {rank} of {self.size}:\n{text}" for rank, (kind, text) in enumerate(answers) if kind == "raised"
+        ]
+        assert not raised, "\n".join(raised)
+        return [result for _, result in answers]
 
     def close(self) -> None:
         for connection in self.connections:
@@ -91,11 +90,11 @@ def serve(connection, rank, size, port) -> None:
     try:
         while True:
             try:
-                name, arguments = connection.recv()
+                function, arguments = connection.recv()
             except EOFError:
                 break
             try:
-                answer = ("returned", getattr(rank_work, name)(*arguments))
+                answer = ("returned", function(*arguments))
             except Exception:
                 answer = ("raised", traceback.format_exc())
             connection.send(answer)

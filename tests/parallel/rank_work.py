@@ -119,6 +119,7 @@ def _replace(**changes):
 
 def _rows(arguments):
     arguments.update(x=arguments["x"].detach()[:-1].requires_grad_(), target=arguments["target"][:-1])
+    arguments.update(sample_weight=arguments["sample_weight"][:-1])
 
 
 # What is wrong on one rank, and words of the message that all ranks raise.

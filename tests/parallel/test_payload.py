@@ -1,6 +1,7 @@
 """Three all-reduces a step, of exactly the bytes that the documentation says."""
 
 import pytest
+import rank_work
 import torch
 
 D = 4
@@ -23,11 +24,11 @@ D = 4
 def test_payload_is_as_documented(pools, rows, dtype, labels, options, columns):
     size = 8 if dtype == torch.float64 else 4
     expected = [("MAX", size * (rows + 1)), ("SUM", 8 * (columns * rows + 6)), ("SUM", size * (rows * D + 1))]
-    for answer in pools[2].run("payloads", options, rows, labels, dtype):
+    for answer in pools[2].run(rank_work.payloads, options, rows, labels, dtype):
         assert answer == expected
 
 
 def test_another_number_of_rows_costs_one_small_reduction_more(pools):
-    pools[2].run("payloads", {}, 5)
-    for answer in pools[2].run("payloads", {}, 8, True, torch.float32, False):
+    pools[2].run(rank_work.payloads, {}, 5)
+    for answer in pools[2].run(rank_work.payloads, {}, 8, True, torch.float32, False):
         assert answer == [("MAX", 4 * 6), ("MAX", 4 * 9), ("SUM", 8 * (2 * 8 + 6)), ("SUM", 4 * (8 * D + 1))]

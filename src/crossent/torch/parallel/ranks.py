@@ -23,6 +23,8 @@ class Ranks:
     ----------
     group : ProcessGroup or None
     rank, size : int
+    is_alone : bool
+        Whether this process is the whole job, so that nobody need be told which rank is meant.
     """
 
     def __init__(self, group: ProcessGroup | None = None) -> None:
@@ -32,6 +34,7 @@ class Ranks:
         self.group = group
         self.rank = 0 if group is None else dist.get_rank(group)
         self.size = 1 if group is None else dist.get_world_size(group)
+        self.is_alone = group is None or dist.get_world_size() == 1
         if self.rank < 0:
             raise ValueError("group: this process is not one of its ranks")
 

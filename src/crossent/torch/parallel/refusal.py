@@ -32,7 +32,7 @@ def described(ranks: Ranks, error: Exception | None) -> str:
         return ""
     kind = next((c.__name__ for c in type(error).__mro__ if c.__name__ in _KINDS), "RuntimeError")
     message = str(error)
-    if not isinstance(error, Refusal) and ranks.size > 1:
+    if not isinstance(error, Refusal) and not ranks.is_alone:
         message = f"{ranks.name(ranks.rank)}: {message}"
     elif isinstance(error, Refusal):
         kind = type(error.error).__name__
@@ -46,7 +46,7 @@ def first_error(ranks: Ranks, texts: list[str], own: Exception | None) -> Except
     for rank, text in enumerate(texts):
         found = json.loads(text) if text else {}
         if "error" in found:
-            if ranks.size == 1 and own is not None:
+            if ranks.is_alone and own is not None:
                 return own
             error: Exception = _KINDS[found["error"]](found["message"])
             error.__cause__ = own if rank == ranks.rank else None
