@@ -19,7 +19,7 @@ class Pool:
     def __init__(self, size: int) -> None:
         context = multiprocessing.get_context("forkserver")
         # Imported once, by the process that all ranks are forked from.
-        context.set_forkserver_preload(["torch", "torch.distributed", "rank_work"])
+        context.set_forkserver_preload(["crossent.torch.parallel", "crossent.reference"])
         port = free_port()
         self.size, self.connections, self.processes = size, [], []
         for rank in range(size):

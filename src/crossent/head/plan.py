@@ -201,9 +201,7 @@ def head_plan(
     most = max(_ENOUGH_ROWS, _ENOUGH_LOGITS // c)
     chunk = min(most, (budget - fixed) // each // block * block) // block * block
     chunk = min(max(chunk, block), max(n, 1))
-    return HeadPlan(
-        n, d, c, name, budget, gradient, wanted, block, tile, groups, chunk, keeps, fixed + chunk * each
-    )
+    return HeadPlan(n, d, c, name, budget, gradient, wanted, block, tile, groups, chunk, keeps, fixed + chunk * each)
 
 
 def class_tile(c: int) -> int:

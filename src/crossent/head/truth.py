@@ -227,5 +227,3 @@ def _part(rows: Rows, part: slice) -> Rows:
 
 def _of(array: Array | None, part: slice) -> Array | None:
     return None if array is None else array[part]
-
-

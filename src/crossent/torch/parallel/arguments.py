@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import crossent
 from crossent.errors import invalid_choice, invalid_type, invalid_value
+from crossent.head.memory import bytes_of
 from crossent.torch.call import FLOATS, LABELS
 from crossent.torch.call import compute_dtype as compute_dtype_of
-from crossent.torch.parallel.memory import byte_count
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -85,12 +86,10 @@ class Arguments:
 
     def fingerprint(self) -> str:
         """Return what the ranks compare before the first call of its kind: all that decides sizes and formulas."""
-        from crossent import __version__
-
         return json.dumps(
             {
                 "classes": self.weight.shape[0],
-                "crossent": __version__,
+                "crossent": crossent.__version__,
                 "rows of x": list(self.row_shape),
                 "columns of x": self.x.shape[1],
                 "dtype of x": str(self.x.dtype),
@@ -163,7 +162,7 @@ def checked(
         None if sample_weight is None else sample_weight.reshape(-1),
         None if normalizer is None else _positive("normalizer", normalizer),
         options,
-        byte_count("max_memory", max_memory),
+        bytes_of("max_memory", max_memory),
         rows,
         bool(check_same),
         torch.is_grad_enabled() and x.requires_grad,

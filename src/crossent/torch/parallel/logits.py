@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from crossent.torch.parallel.arguments import Arguments
-from crossent.torch.parallel.memory import Tiles, tiles_of
+from crossent.torch.parallel.tiles import Tiles, tiles_of
 
 
 class Logits:

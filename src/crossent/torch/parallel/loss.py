@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 from torch.distributed import ProcessGroup
 
 from crossent.torch.parallel.arguments import Arguments, checked
@@ -25,8 +24,11 @@ class _Loss(Function):
         return loss
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, loss_bar: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # create_graph=True
+            raise NotImplementedError(
+                "class_parallel_cross_entropy has no second derivative: expected create_graph=False"
+            )
         _ = ctx.saved_tensors
         needs = ctx.needs_input_grad
         try:

@@ -1,13 +1,9 @@
-"""A byte budget, and the tiles that it allows."""
+"""The tiles of logits that a budget of bytes allows."""
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
-from crossent.errors import invalid_value
-
-_UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 # Narrower tiles leave the matrix product with too little to do for each byte that it reads.
 _NARROWEST = 128
 # What is computed entry by entry should still lie in the CPU's caches when the next operation reads it.
@@ -28,22 +24,6 @@ class Tiles(NamedTuple):
     rows: int
     classes: int
     kept: bool
-
-
-def byte_count(argument: str, value: int | str) -> int:
-    """Return a number of bytes, given as such or as text with a unit.
-
-    >>> byte_count("max_memory", "64MiB")
-    67108864
-    """
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return value
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", value) if isinstance(value, str) else None
-    if found and found[2].upper() in _UNITS:
-        number = int(float(found[1]) * _UNITS[found[2].upper()])
-        if number > 0:
-            return number
-    raise invalid_value(argument, value, 'a positive number of bytes, such as 67108864 or "64MiB"')
 
 
 def tiles_of(rows: int, classes: int, cell: int, itemsize: int, budget: int, on_cpu: bool) -> Tiles:
