@@ -88,7 +88,7 @@ class Ranks:
         Raises
         ------
         RankError
-            On every rank, with what went wrong on which; the others go on from there as if nothing had been sent.
+            On every rank, with what went wrong on which. What went wrong in the same way on all is raised as it is.
         """
         result, problem, cause = None, None, None
         try:
@@ -97,6 +97,8 @@ class Ranks:
             problem, cause = f"{type(error).__name__}: {error}", error
         told = self.gather_json(problem)
         wrong = {rank: text for rank, text in enumerate(told) if text is not None}
+        if cause is not None and set(told) == {problem}:
+            raise cause
         if wrong:
             raise RankError("; ".join(f"rank {rank}: {text}" for rank, text in wrong.items())) from cause
         return result  # type: ignore[return-value]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 
@@ -51,7 +52,7 @@ def parts(n, size):
         cuts[2] = cuts[1]
     if size == 2:
         cuts[1] = n // 3
-    return [slice(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    return [slice(a, b) for a, b in itertools.pairwise(cuts)]
 
 
 def fitted(options, kind, here=None, **more):
