@@ -22,7 +22,7 @@ FLOORS = (
     {"data", "stories"},
     {"report", "explorer"},
     {"cli"},
-    {"__main__"},
+    {"__main__", "selftest"},
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 HEAVY = ("torch", "scipy", "sklearn", "polars", "typer", "rich", "matplotlib", "pandas")
