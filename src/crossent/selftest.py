@@ -99,7 +99,7 @@ def check_training() -> str:
 def main() -> int:
     """Run every check, say what came of it, and return the exit status."""
     checks: list[tuple[str, Callable[[], str]]] = [
-        *((f"accuracy, {level}", lambda level=level: check_level(level)) for level in cpu_levels()),  # type: ignore[misc]
+        *((f"accuracy, {level}", lambda level=level: check_level(level)) for level in cpu_levels()),
         ("threads", check_threads),
         ("training", check_training),
     ]
