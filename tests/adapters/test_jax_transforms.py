@@ -64,12 +64,13 @@ def losses_with_options(rng):
 
 def test_derivatives_of_any_order_and_mode_agree_with_differences(rng):
     for _, loss, z in losses_with_options(rng):
-        check_grads(loss, (z,), order=3, rtol=1e-5, atol=1e-5)
+        check_grads(jax.jit(loss), (z,), order=2, rtol=1e-5, atol=1e-5)
+    check_grads(jax.jit(lambda z: cross_entropy(z, 1)), (z[0],), order=3, rtol=1e-5, atol=1e-5)
 
 
 def test_derivatives_with_respect_to_the_truth(rng):
     z, p = rng.standard_normal((3, 4)), rng.dirichlet(np.ones(4), 3)
-    check_grads(softmax_cross_entropy, (z, p), order=3, rtol=1e-5, atol=1e-5)
+    check_grads(jax.jit(softmax_cross_entropy), (z, p), order=2, rtol=1e-5, atol=1e-5)
     sure = np.array([60.0, 0.0, 0.0, 0.0])
 
     def loss(z, p):
@@ -119,4 +120,4 @@ def test_traced_options(rng):
         return cross_entropy(z, y, label_smoothing=smoothing, normalizer=normalizer, z_loss=z_loss)
 
     assert jax.jit(loss)(0.1, 7.0, 1e-3) == pytest.approx(float(loss(0.1, 7.0, 1e-3)), rel=1e-15)
-    check_grads(loss, (0.1, 7.0, 1e-3), order=2, rtol=1e-5, atol=1e-5)
+    check_grads(jax.jit(loss), (0.1, 7.0, 1e-3), order=2, rtol=1e-5, atol=1e-5)

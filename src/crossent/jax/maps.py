@@ -14,13 +14,26 @@ such that JAX's transposes of them do not cancel either.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _rule(function: Callable[..., Array]) -> jax.custom_jvp[Array]:
+    return jax.custom_jvp(_compiled(function))
+
+
+def _compiled(function: F) -> F:
+    """Compile: outside of jit too there is then one call of XLA, not one for each operation."""
+    return cast(F, jax.jit(function))
 
 
 class _Parts(NamedTuple):
@@ -52,6 +65,7 @@ def _at(index: Array, shape: tuple[int, ...]) -> Array:
     return lax.broadcasted_iota(index.dtype, shape, len(shape) - 1) == index
 
 
+@_compiled
 def _parts(z: Array) -> _Parts:
     is_top = _at(jnp.argmax(z, axis=-1, keepdims=True), z.shape)
     largest = z.max(axis=-1, keepdims=True)
@@ -82,7 +96,7 @@ def _add_pairs(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, A
     return _two_sum(high, jnp.where(jnp.isfinite(high), rest + (a[1] + b[1]), 0))
 
 
-@jax.custom_jvp
+@_rule
 def total(x: Array) -> Array:
     """Return the sum along the last axis, compensated: rounded about once, in whatever order it is added up."""
     if x.shape[-1] == 0:
@@ -97,6 +111,7 @@ def _(primals: Any, tangents: Any) -> Any:
     return total(*primals), tangents[0].sum(axis=-1)
 
 
+@_compiled
 def _against_top(z: Array, t: Array) -> tuple[Array, Array, Array]:
     """Return q, t and <q, t>, the last two less t at the top class where that has most of the mass.
 
@@ -111,13 +126,14 @@ def _against_top(z: Array, t: Array) -> tuple[Array, Array, Array]:
     return q, t, mean
 
 
+@_compiled
 def covariance(z: Array, t: Array) -> Array:
     """Return q_c (t_c - <q, t>), the covariance matrix of the classes times t."""
     q, t, mean = _against_top(z, t)
     return q * (t - mean)
 
 
-@jax.custom_jvp
+@_rule
 def probabilities(z: Array) -> Array:
     """Return softmax(z) along the last axis, each entry to a few ulp."""
     return _parts(z).probs
@@ -128,7 +144,7 @@ def _(primals: Any, tangents: Any) -> Any:
     return probabilities(*primals), covariance(primals[0], tangents[0])
 
 
-@jax.custom_jvp
+@_rule
 def surprise(z: Array) -> Array:
     """Return -log softmax(z) along the last axis, never negative, each entry to a few ulp, also near 0."""
     parts = _parts(z)
@@ -141,7 +157,7 @@ def _(primals: Any, tangents: Any) -> Any:
     return surprise(*primals), mean - t
 
 
-@jax.custom_jvp
+@_rule
 def log_sum_exp(z: Array) -> Array:
     """Return log Σ exp(z_c) along the last axis."""
     return z.max(axis=-1) + jnp.log1p(_parts(z).others[..., 0])
@@ -159,7 +175,7 @@ def _price(z: Array, p: Array) -> Array:
     return jnp.where((p == 0) & (gap == jnp.inf), 0, gap)
 
 
-@jax.custom_jvp
+@_rule
 def charge(z: Array, p: Array) -> Array:
     """Return Σ p_c (lse - z_c) along the last axis; a class with p_c = 0 adds exactly 0, at a logit of -inf too."""
     return total(p * _price(z, p))
@@ -178,7 +194,7 @@ def _charge_jvp(primals: Any, tangents: Any) -> Any:
 charge.defjvp(_charge_jvp, symbolic_zeros=True)
 
 
-@jax.custom_jvp
+@_rule
 def pull(z: Array, p: Array) -> Array:
     """Return (Σ p) q_c - p_c, the gradient of ``charge``; each row sums to zero within a rounding."""
     parts, mass = _parts(z), total(p)[..., None]
@@ -206,6 +222,7 @@ def _pull_jvp(primals: Any, tangents: Any) -> Any:
 pull.defjvp(_pull_jvp, symbolic_zeros=True)
 
 
+@_compiled
 def _pull_along_truth(z: Array, dp: Array) -> Array:
     parts = _parts(z)
     q = probabilities(z)
