@@ -23,7 +23,6 @@ import numpy as np
 from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
 
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 
