@@ -17,7 +17,7 @@ class HalfMultinomialLoss:
     tests pass on it (``make parity``), and confident rows keep their digits.
 
     Every method takes ``y_true`` (n,), labels as integers or as floats with integer values; ``raw_prediction`` (n, C),
-    the logits; ``sample_weight`` (n,) or None; arrays to write to; and ``n_threads``. Losses are in nats, of each row:
+    the logits; ``sample_weight`` (n,), of either sign, or None; arrays to write to; and ``n_threads``. Losses are in nats, of each row:
 
     .. math:: L_i = s_i (\mathrm{lse}(z_i) - z_{i y_i})
 
@@ -45,9 +45,12 @@ class HalfMultinomialLoss:
         self, y_true: Array, raw_prediction: Array, sample_weight: Any, loss_out: Array, n_threads: int = 1
     ) -> None:
         """Write the rows' losses."""
+        weight, sign = _sizes(sample_weight)
         loss_out[...] = cross_entropy(
-            raw_prediction, _labels(y_true), sample_weight=sample_weight, reduction="none", n_threads=n_threads
+            raw_prediction, _labels(y_true), sample_weight=weight, reduction="none", n_threads=n_threads
         )
+        if sign is not None:
+            loss_out *= sign
 
     def loss_gradient(
         self,
@@ -59,17 +62,19 @@ class HalfMultinomialLoss:
         n_threads: int = 1,
     ) -> None:
         """Write the rows' losses and gradients."""
+        weight, sign = _sizes(sample_weight)
         loss_out[...], gradient_out[...] = cross_entropy_and_grad(
-            raw_prediction, _labels(y_true), sample_weight=sample_weight, reduction="none", n_threads=n_threads
+            raw_prediction, _labels(y_true), sample_weight=weight, reduction="none", n_threads=n_threads
         )
+        if sign is not None:
+            loss_out *= sign
+            gradient_out *= sign[:, None]
 
     def gradient(
         self, y_true: Array, raw_prediction: Array, sample_weight: Any, gradient_out: Array, n_threads: int = 1
     ) -> None:
         """Write the rows' gradients."""
-        _, gradient_out[...] = cross_entropy_and_grad(
-            raw_prediction, _labels(y_true), sample_weight=sample_weight, reduction="none", n_threads=n_threads
-        )
+        self.loss_gradient(y_true, raw_prediction, sample_weight, np.empty(len(y_true)), gradient_out, n_threads)
 
     def gradient_hessian(
         self,
@@ -108,6 +113,14 @@ class HalfMultinomialLoss:
             one = slice(row, row + 1)
             self.gradient(y_true[one], raw_prediction[one], weights[one], grads[one])
         return grads
+
+
+def _sizes(sample_weight: Any) -> tuple[Array | None, Array | None]:
+    """Return the sizes of the weights, and their signs where there are negative ones, which scikit-learn takes."""
+    if sample_weight is None:
+        return None, None
+    weight = np.asarray(sample_weight)
+    return np.abs(weight), np.sign(weight) if (weight < 0).any() else None
 
 
 def _labels(y_true: Array) -> Array:
