@@ -107,3 +107,26 @@ def test_what_a_convention_does_not_have_is_refused(name):
 def test_onnx_takes_labels_alone():
     with pytest.raises(TypeError, match="the only labels in the convention"):
         crossent.cross_entropy(np.zeros((1, 3)), np.ones((1, 3)), convention="onnx")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_megatrons_own_function_gives_the_same(rng, tmp_path):
+    torch = pytest.importorskip("torch")
+    parallel_state = pytest.importorskip("megatron.core.parallel_state")
+    from megatron.core.tensor_parallel.cross_entropy import vocab_parallel_cross_entropy
+
+    z, y = 3 * rng.standard_normal((6, 2, 9)).astype(np.float32), rng.integers(0, 9, (6, 2))
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        parallel_state.initialize_model_parallel(1, 1)
+        for smoothing in (0.0, EPSILON, 0.3):
+            leaf = torch.tensor(z, requires_grad=True)
+            theirs = vocab_parallel_cross_entropy(leaf.clone(), torch.tensor(y), smoothing)
+            theirs.sum().backward()
+            options = {"label_smoothing": smoothing, "reduction": "none", "convention": "megatron"}
+            ours = crossent.cross_entropy_and_grad(z, y, **options)
+            np.testing.assert_allclose(ours.loss, theirs.detach(), rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(ours.grad, leaf.grad, rtol=1e-5, atol=1e-6)
+    finally:
+        parallel_state.destroy_model_parallel()
+        torch.distributed.destroy_process_group()

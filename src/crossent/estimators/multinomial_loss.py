@@ -17,7 +17,8 @@ class HalfMultinomialLoss:
     tests pass on it (``make parity``), and confident rows keep their digits.
 
     Every method takes ``y_true`` (n,), labels as integers or as floats with integer values; ``raw_prediction`` (n, C),
-    the logits; ``sample_weight`` (n,), of either sign, or None; arrays to write to; and ``n_threads``. Losses are in nats, of each row:
+    the logits; ``sample_weight`` (n,), of either sign, or None; arrays to write to; and ``n_threads``. Losses are of
+    each row, in nats:
 
     .. math:: L_i = s_i (\mathrm{lse}(z_i) - z_{i y_i})
 
