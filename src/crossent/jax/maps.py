@@ -23,6 +23,8 @@ import numpy as np
 from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
 
+BLOCK = 512  # terms of a sum that are added up in one go
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -60,14 +62,17 @@ def _exp_difference(a: Array, b: Array) -> Array:
     return jnp.exp(d) * (1 + rest)
 
 
-def _at(index: Array, shape: tuple[int, ...]) -> Array:
-    return lax.broadcasted_iota(index.dtype, shape, len(shape) - 1) == index
+def _at_largest(x: Array, largest: Array) -> Array:
+    """Return True at the first of the largest of each row: with minima, as XLA's argmax is many times slower."""
+    places = lax.broadcasted_iota(np.dtype(np.int32), x.shape, x.ndim - 1)
+    first = jnp.where(x == largest, places, x.shape[-1]).min(axis=-1, keepdims=True)
+    return places == first
 
 
 @_compiled
 def _parts(z: Array) -> _Parts:
-    is_top = _at(jnp.argmax(z, axis=-1, keepdims=True), z.shape)
     largest = z.max(axis=-1, keepdims=True)
+    is_top = _at_largest(z, largest)
     rivals = jnp.where(is_top, -jnp.inf, z)
     second = rivals.max(axis=-1, keepdims=True)
     # Scaled by the second largest, the sum stays in range where each single term of `others` has left it.
@@ -91,18 +96,26 @@ def _parts(z: Array) -> _Parts:
 
 def _add_pairs(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
     high, rest = _two_sum(a[0], b[0])
-    # Both parts stay apart: a remainder that grows would itself be rounded.
-    return _two_sum(high, jnp.where(jnp.isfinite(high), rest + (a[1] + b[1]), 0))
+    return high, (a[1] + b[1]) + rest
+
+
+def _sum_of_pairs(high: Array, low: Array) -> tuple[Array, Array]:
+    """Return the sums along the last axis, in two parts that do not overlap."""
+    zero = np.zeros((), high.dtype)
+    high, low = lax.reduce((high, low), (zero, zero), _add_pairs, (high.ndim - 1,))
+    return _two_sum(high, jnp.where(jnp.isfinite(high), low, 0))
 
 
 @_rule
 def total(x: Array) -> Array:
     """Return the sum along the last axis, compensated: rounded about once, in whatever order it is added up."""
-    if x.shape[-1] == 0:
-        return jnp.zeros(x.shape[:-1], x.dtype)
-    zero = np.zeros((), x.dtype)
-    high, low = lax.reduce((x, jnp.zeros_like(x)), (zero, zero), _add_pairs, (x.ndim - 1,))
-    return jnp.where(jnp.isfinite(high), high + low, high)
+    high, low = x, jnp.zeros_like(x)
+    # In blocks: over a long row the remainders themselves grow so large that their rounding would show.
+    while high.shape[-1] > BLOCK:
+        padding = [(0, 0)] * (high.ndim - 1) + [(0, -high.shape[-1] % BLOCK)]
+        blocks = (*high.shape[:-1], -1, BLOCK)
+        high, low = _sum_of_pairs(jnp.pad(high, padding).reshape(blocks), jnp.pad(low, padding).reshape(blocks))
+    return _sum_of_pairs(high, low)[0]
 
 
 @total.defjvp
@@ -199,7 +212,8 @@ def pull(z: Array, p: Array) -> Array:
     parts, mass = _parts(z), total(p)[..., None]
     out = mass * parts.probs - p
     # The one with the most truth, where q - 1 may cancel, is minus the sum of the others.
-    most = _at(jnp.argmax(jnp.abs(p), axis=-1, keepdims=True), p.shape)
+    size = jnp.abs(p)
+    most = _at_largest(size, size.max(axis=-1, keepdims=True))
     rest = -total(jnp.where(most, 0, out))[..., None]
     # Near the subnormal range, where others and the remainders of their sum are flushed to 0, it has its own formula.
     info = np.finfo(z.dtype)
