@@ -7,7 +7,7 @@ NATIVE := $(wildcard native/*.?pp native/*/*.?pp)
 BUILD_TOOLS := "scikit-build-core>=0.11" "nanobind>=2.9" ninja
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench races accuracy docs figures clean
+.PHONY: help install demo test lint format bench races accuracy parity docs figures clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -54,6 +54,9 @@ races: install ## race training against its peers on six real data sets, an hour
 
 accuracy: install ## worst error in ulp of crossent and its peers, against 60 digits
 	$(BIN)/python benchmarks/accuracy.py
+
+parity: install ## run the tests of PyTorch, scikit-learn, ONNX, optax and Keras on crossent
+	$(BIN)/python tests/parity/suites/suites.py
 
 docs: install ## build the documentation into docs/_build/html; `make test` runs its examples
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[dev,docs]"

@@ -8,6 +8,7 @@ import numpy as np
 
 from crossent import _native, arrays
 from crossent.arrays import Array
+from crossent.conventions import convention_named
 from crossent.cpu import thread_count
 from crossent.errors import invalid_choice, invalid_type, invalid_value
 from crossent.targets import IGNORE_INDEX, Truth, real, truth_of
@@ -42,6 +43,7 @@ def cross_entropy(
     normalizer: float | None = None,
     reduction: str = "mean",
     axis: int = -1,
+    convention: str = "torch",
     n_threads: int | None = None,
 ) -> Any:
     r"""Return the cross-entropy of softmax(logits) against the truth, in nats.
@@ -79,6 +81,9 @@ def cross_entropy(
         distributions ``sample_weight``. It is 0 when no row is kept.
     axis : int
         The class axis of the logits (and of distributions): 1 for PyTorch's (N, C, d1, …).
+    convention : {"torch", "keras", "optax", "onnx", "megatron"}
+        Whose smoothing, class weights and mean: what is said of them here is PyTorch's, and
+        ``docs/explanation/conventions.md`` has the differences.
     n_threads : int, optional
         By default OpenMP's (``OMP_NUM_THREADS``). The result has the same bits for every number.
 
@@ -127,6 +132,7 @@ def cross_entropy(
             "sample_weight": sample_weight,
             "label_smoothing": label_smoothing,
             "ignore_index": ignore_index,
+            "convention": convention_named(convention),
         },
         z_loss=z_loss,
         normalizer=normalizer,
@@ -150,6 +156,7 @@ def cross_entropy_and_grad(
     normalizer: float | None = None,
     reduction: str = "mean",
     axis: int = -1,
+    convention: str = "torch",
     n_threads: int | None = None,
     out: Array | None = None,
 ) -> LossGrad:
@@ -162,8 +169,10 @@ def cross_entropy_and_grad(
 
     Parameters
     ----------
-    logits, target, weight, sample_weight, label_smoothing, ignore_index, z_loss, normalizer, reduction, axis, n_threads
+    logits, target, weight, sample_weight, label_smoothing, ignore_index, z_loss, normalizer, reduction, axis
         As for :func:`cross_entropy`.
+    convention, n_threads
+        Likewise.
     out : array of the logits' shape and dtype, optional
         Where to write the gradient. It may be the logits themselves, which are then overwritten: no memory is needed
         beyond them.
@@ -202,6 +211,7 @@ def cross_entropy_and_grad(
             "sample_weight": sample_weight,
             "label_smoothing": label_smoothing,
             "ignore_index": ignore_index,
+            "convention": convention_named(convention),
         },
         z_loss=z_loss,
         normalizer=normalizer,

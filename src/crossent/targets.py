@@ -7,11 +7,12 @@ of the kept rows, for labels together with the class weight of the label, as PyT
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from crossent.arrays import STORAGES, Array, as_array, as_rows, compute_dtype
+from crossent.conventions import TORCH, Convention
 from crossent.errors import invalid_type, invalid_value
 
 IGNORE_INDEX = -100
@@ -62,6 +63,7 @@ def truth_of(
     sample_weight: object = None,
     label_smoothing: float = 0.0,
     ignore_index: int = IGNORE_INDEX,
+    convention: Convention = TORCH,
     name: str = "logits",
 ) -> Truth:
     """Return the normal form of a target for logits of this shape and class axis; check all of it.
@@ -73,16 +75,25 @@ def truth_of(
     """
     classes = shape[axis]
     row_shape = shape[:axis] + shape[axis + 1 :]
-    smoothing = _fraction("label_smoothing", label_smoothing)
+    smoothing = convention.smoothed(_fraction("label_smoothing", label_smoothing), classes)
     ignored = _integer("ignore_index", ignore_index)
     class_weight = None if weight is None else _weights("weight", weight, (classes,), f"the classes of {name}")
     rows = None
     if sample_weight is not None:
         rows = _weights("sample_weight", sample_weight, row_shape, f"the rows of {name}").reshape(-1)
+    if class_weight is not None and convention.weight is None:
+        raise ValueError(f'weight: there are no class weights in the convention "{convention.name}"')
     array = as_array("target", target)
     if array.dtype.kind in "iu":
         labels = _labels(array, row_shape, classes, ignored, name)
-        return _truth_of_labels(labels, class_weight, rows, smoothing, logits)
+        class_weight, rows = _of_rows(convention, class_weight, rows, np.maximum(labels, 0))
+        truth = _truth_of_labels(labels, class_weight, rows, smoothing, logits)
+        kept = labels.size - np.count_nonzero(labels < 0) if convention.mean == "kept rows" else labels.size
+        return truth if convention.mean == "weights" else replace(truth, denominator=float(kept))
+    if not convention.distributions:
+        raise TypeError(
+            f'target has dtype {array.dtype}: expected integers, the only labels in the convention "{convention.name}"'
+        )
     if array.dtype.name not in STORAGES:
         raise TypeError(f"target has dtype {array.dtype}: expected integers (labels) or floats (distributions)")
     if array.shape != shape:
@@ -92,9 +103,20 @@ def truth_of(
         raise invalid_value("ignore_index", ignored, "a negative number with distributions, which have no label")
     probs = _distributions(as_rows(array, axis), logits)
     n = probs.shape[0]
+    class_weight, rows = _of_rows(convention, class_weight, rows, probs.argmax(axis=1))
     cast = None if class_weight is None else class_weight.astype(compute_dtype(logits))
-    denominator = float(n) if rows is None else float(rows.sum())
+    denominator = float(n) if rows is None or convention.mean != "weights" else float(rows.sum())
     return Truth(None, probs, cast, smoothing, rows, None, denominator)
+
+
+def _of_rows(
+    convention: Convention, class_weight: Array | None, rows: Array | None, likeliest: Array
+) -> tuple[Array | None, Array | None]:
+    """Turn class weights into row weights where the convention has them weigh the rows of their class."""
+    if class_weight is None or convention.weight != "row":
+        return class_weight, rows
+    of_class = class_weight[likeliest]
+    return None, of_class if rows is None else of_class * rows
 
 
 def _truth_of_labels(

@@ -14,18 +14,18 @@ ROOT = Path(crossent.__file__).parent
 # From the ground up; docs/explanation/architecture.md draws the same floors.
 FLOORS = (
     {"errors", "_native", "reference", "replace_directory"},
-    {"arrays", "cpu", "simplex_inputs"},
+    {"arrays", "conventions", "cpu", "simplex_inputs"},
     {"targets", "family", "ranks"},
     {"loss", "simplex"},
     {"training", "head"},
-    {"probabilities", "explanation", "estimators", "torch"},
+    {"probabilities", "explanation", "estimators", "jax", "torch"},
     {"data", "stories"},
     {"report", "explorer"},
     {"cli"},
     {"__main__", "selftest"},
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
-HEAVY = ("torch", "scipy", "sklearn", "polars", "typer", "rich", "matplotlib", "pandas")
+HEAVY = ("torch", "jax", "scipy", "sklearn", "polars", "typer", "rich", "matplotlib", "pandas")
 
 
 def place(path):
