@@ -4,6 +4,8 @@ import pytest
 import rank_work
 import torch
 
+from crossent.torch.parallel import step_cost
+
 D = 4
 
 
@@ -24,6 +26,8 @@ D = 4
 def test_payload_is_as_documented(pools, rows, dtype, labels, options, columns):
     size = 8 if dtype == torch.float64 else 4
     expected = [("MAX", size * (rows + 1)), ("SUM", 8 * (columns * rows + 6)), ("SUM", size * (rows * D + 1))]
+    cost = step_cost(9, D, rows, class_ranks=2, columns=columns, itemsize=size)
+    assert [each for _, each in expected] == [cost.top, cost.sums, cost.x_grad]
     for answer in pools[2].run(rank_work.payloads, options, rows, labels, dtype):
         assert answer == expected
 
