@@ -49,7 +49,7 @@ class Wires:
 
 
 def ring_all_reduce(wires: Wires, group: np.ndarray, payload: float) -> None:
-    """Reduce-scatter, then all-gather, around the rings of ``group`` (groups, members): at each hop a part to the next."""
+    """Reduce-scatter, then all-gather, around the rings of ``group`` (groups, members): at each hop a part goes on."""
     groups, size = group.shape
     if size == 1:
         return
