@@ -82,7 +82,7 @@ def step_cost(
     gathered : bool
         Whether x is gathered first, as each of the ``class_ranks`` has made ``rows / class_ranks`` rows of it.
     columns : int
-        Of the SUM: 2 for labels, one more with class weights and with smoothing each, 4 for distributions.
+        Of the SUM: 2 for labels, 4 for distributions and smoothed labels, one more for labels' class weights.
     itemsize : int
         Bytes of a number of x, of the weight and of what is computed: 4 for float32.
     keeps_logits : bool

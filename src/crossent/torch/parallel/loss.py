@@ -127,9 +127,9 @@ def class_parallel_cross_entropy(
     Notes
     -----
     Three all-reduces: the rows' largest logit (MAX, n + 1 entries of the computing dtype), a few columns of sums (SUM,
-    k n + 6 float64; k is 2 for labels, one more with class weights and with smoothing each, 4 for distributions), and
-    in backward the gradient of x (SUM, n D + 1 entries of the computing dtype). A call that differs from the last one
-    in shapes or options costs two small ones more. With ``row_group``, one of 3 float64.
+    k n + 5 float64; k is 2 for labels, 4 for distributions and smoothed labels, one more for labels' class weights),
+    and in backward the gradient of x (SUM, n D + 1 entries of the computing dtype). A call that differs from the last
+    one in shapes or options costs two small ones more; ``row_group`` costs one of 3 float64.
 
     Everything is computed in float32 or float64. The label is left out of the sum of exponentials, so that a confident
     row keeps its loss and its gradient, as in :func:`crossent.torch.cross_entropy`. A second backward through the same
