@@ -17,8 +17,9 @@ from crossent.cpu import use_level
 FLOAT32 = 2
 
 
-def _loss(logits: np.ndarray, grad: np.ndarray | None, n_threads: int = 1) -> None:
-    _native.label_loss(FLOAT32, logits, np.zeros(len(logits), np.int64), None, 1.0, 0.0, None, grad, n_threads)
+def _loss(logits: np.ndarray, grad: np.ndarray | None, labels: np.ndarray | None = None) -> None:
+    labels = np.zeros(len(logits), np.int64) if labels is None else labels
+    _native.label_loss(FLOAT32, logits, labels, None, 1.0, 0.0, None, grad, 1)
 
 
 def read_behind() -> None:
@@ -34,9 +35,10 @@ def write_behind() -> None:
 
 
 def overflow() -> None:
-    """Count elements beyond 2^63."""
+    """Count elements beyond 2^63: all rows but the last are ignored."""
     held = np.zeros((1, 100), np.float32)
-    _loss(np.lib.stride_tricks.as_strided(held, (40, 100), (2**62, 4)), None)
+    labels = np.where(np.arange(40) == 39, 0, -1)
+    _loss(np.lib.stride_tricks.as_strided(held, (40, 100), (2**62, 4)), None, labels)
 
 
 def misaligned() -> None:

@@ -57,7 +57,7 @@ def build(sanitizers):
     options = {
         "Python_EXECUTABLE": sys.executable,
         "CMAKE_BUILD_TYPE": "None",
-        "CMAKE_CXX_COMPILER": "g++",
+        "CMAKE_CXX_COMPILER": shutil.which("g++"),
         "CROSSENT_SANITIZE": sanitizers,
         "CROSSENT_LEVELS": LEVELS[sanitizers],
     }
@@ -107,7 +107,7 @@ def test_kernels_and_training_run_clean(sanitizers, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("sanitizers", "misuse", "level", "expected"),
+    ("sanitizers", "misuse", "cpu", "expected"),
     [
         (MEMORY, "read_behind", "baseline", "heap-buffer-overflow"),
         (MEMORY, "write_behind", "baseline", "heap-buffer-overflow"),
@@ -118,12 +118,12 @@ def test_kernels_and_training_run_clean(sanitizers, tmp_path):
         (THREADS, "race", "baseline", "data race"),
     ],
 )
-def test_a_defect_inside_a_kernel_is_caught(sanitizers, misuse, level, expected, tmp_path):
+def test_a_defect_inside_a_kernel_is_caught(sanitizers, misuse, cpu, expected, tmp_path):
     import crossent
 
-    if level not in crossent.cpu_levels():
-        pytest.skip(f"this CPU does not run {level}")
-    code = f"import sanitized_native, runpy, sys; sys.argv = ['misuse', '{misuse}', '{level}']; "
+    if cpu not in crossent.cpu_levels():
+        pytest.skip(f"this CPU does not run {cpu}")
+    code = f"import sanitized_native, runpy, sys; sys.argv = ['misuse', '{misuse}', '{cpu}']; "
     done, said = run(sanitizers, tmp_path / "log", "-c", code + "runpy.run_module('misuse', run_name='__main__')")
     assert done.returncode != 0
     assert expected in said
