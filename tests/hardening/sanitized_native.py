@@ -1,4 +1,4 @@
-"""A pytest plugin: ``crossent._native`` is the module that ``CROSSENT_SANITIZED_NATIVE`` names, not the installed one."""
+"""A pytest plugin: crossent's kernels are the module that ``CROSSENT_SANITIZED_NATIVE`` names, not the installed one."""
 
 from __future__ import annotations
 
