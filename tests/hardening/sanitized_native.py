@@ -1,4 +1,4 @@
-"""A pytest plugin: crossent's kernels are the module that ``CROSSENT_SANITIZED_NATIVE`` names, not the installed one."""
+"""A pytest plugin: the kernels are those of the module that ``CROSSENT_SANITIZED_NATIVE`` names, not the installed ones."""
 
 from __future__ import annotations
 
