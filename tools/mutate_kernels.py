@@ -1,4 +1,4 @@
-"""Change the kernels' source a sign, a comparison or a number at a time, and list what the accuracy tests do not notice.
+"""Change the kernels' source a sign, a comparison or a number at a time; list what the accuracy tests do not notice.
 
     python tools/mutate_kernels.py label_scalars.hpp exp_log.hpp [--lines 40-60] [--level x86-64-v3]
 

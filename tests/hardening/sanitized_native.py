@@ -1,4 +1,4 @@
-"""A pytest plugin: the kernels are those of the module that ``CROSSENT_SANITIZED_NATIVE`` names, not the installed ones."""
+"""A pytest plugin: the kernels are those of the module that CROSSENT_SANITIZED_NATIVE names, not the installed ones."""
 
 from __future__ import annotations
 
