@@ -27,6 +27,7 @@ RUNTIMES = {MEMORY: ("libasan.so", "libstdc++.so"), THREADS: ("libtsan.so",)}
 TESTS = {
     MEMORY: [
         *("tests/levels", "tests/property", "tests/training/test_determinism.py", "tests/training/test_few_classes.py"),
+        "tests/hardening/test_unaligned.py",
         *("-k", "not environment and not object_file"),  # these start processes, or compile
     ],
     THREADS: [
