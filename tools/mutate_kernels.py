@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import hashlib
 import os
 import re
 import shutil
@@ -155,8 +156,6 @@ class Judge:
 
     def verdict(self, library: Path, expected: bytes) -> tuple[str, bytes]:
         """Return "killed" or what kind of survivor, and a digest of all results."""
-        import hashlib
-
         digest = hashlib.sha256()
         for dtype, family, exact, other, (loss, grad, total), weighted in self.results(library):
             if PROMISES[dtype].broken(measure(loss, grad, family.label, exact)):
@@ -179,13 +178,14 @@ def close(a: Any, b: Any, tolerance: float, scale: float = 0.0) -> bool:
         return bool(np.all(equal | (np.abs(a - b) <= tolerance * np.maximum(np.maximum(np.abs(a), np.abs(b)), scale))))
 
 
-def in_a_child(judge: Judge, library: Path, expected: bytes) -> str:
-    """Judge in a forked process: a mutant may crash or never return."""
+def in_a_child(judge: Judge, library: Path, expected: bytes) -> tuple[str, bytes]:
+    """Judge in a forked process: a mutant may crash or never return, and a path is loaded only once in a process."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
-        os.write(writing, judge.verdict(library, expected)[0].encode())
+        verdict, digest = judge.verdict(library, expected)
+        os.write(writing, verdict.encode() + b":" + digest)
         os._exit(0)
     os.close(writing)
     deadline = time.monotonic() + SECONDS
@@ -195,8 +195,9 @@ def in_a_child(judge: Judge, library: Path, expected: bytes) -> str:
             os.waitpid(child, 0)
             break
         time.sleep(0.005)
-    with os.fdopen(reading) as answer:
-        return answer.read() or "killed"
+    with os.fdopen(reading, "rb") as answer:
+        verdict, _, digest = (answer.read() or b"killed:").partition(b":")
+    return verdict.decode(), digest
 
 
 def main() -> int:
@@ -212,7 +213,7 @@ def main() -> int:
         shutil.copytree(ROOT / "native", folder, dirs_exist_ok=True)
         library = compile_library(folder, options.level)
         assert library is not None, "the unchanged kernels do not compile"
-        verdict, expected = judge.verdict(library, b"")
+        verdict, expected = in_a_child(judge, library, b"")
         assert verdict != "killed", "the unchanged kernels break their promise"
         for name in options.files:
             original = (KERNELS / name).read_text()
@@ -224,7 +225,7 @@ def main() -> int:
                 lines[mutant.line - 1] = mutant.after
                 (folder / "kernels" / name).write_text("\n".join(lines) + "\n")
                 library = compile_library(folder, options.level)
-                verdict = "no C++" if library is None else in_a_child(judge, library, expected)
+                verdict = "no C++" if library is None else in_a_child(judge, library, expected)[0]
                 counts[verdict] = counts.get(verdict, 0) + 1
                 if verdict.endswith("bits"):
                     print(f"{name}:{mutant.line}: {verdict}\n    {mutant.before}\n    {mutant.after}", flush=True)
