@@ -6,7 +6,7 @@ Each mutant of native/kernels/FILE is compiled, with the label kernels of float3
 its own, and judged by the families, the oracle and the promise of tests/accuracy, with and without z-loss and weights.
 A survivor either gives the same bits everywhere (what was changed does not matter there, or makes the code faster), or
 other bits within the promise (a coefficient's last digits). Both are printed, to be looked at. Known in
-label_scalars.hpp: at d = 0 both branches agree; where exp(-|D|) is 0 whichever bound below -780 is taken; the sign of the
+label_scalars.hpp: at d = 0 both branches agree; exp(-|D|) is 0 whichever bound below -780 is taken; the sign of the
 residual of D where the label trails, which moves a result by at most an ulp.
 """
 
