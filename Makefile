@@ -7,7 +7,7 @@ NATIVE := $(wildcard native/*.?pp native/*/*.?pp)
 BUILD_TOOLS := "scikit-build-core>=0.11" "nanobind>=2.9" ninja
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench races accuracy parity docs figures clean
+.PHONY: help install demo test sanitize lint format bench races accuracy parity docs figures clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -28,6 +28,9 @@ demo: install ## train a network on real images, open its report, explain one pr
 
 test: install ## run every test
 	$(BIN)/python -m pytest
+
+sanitize: install ## run the kernels' tests under sanitizers of memory, arithmetic and threads; part of `make test`
+	$(BIN)/python -m pytest tests/hardening/test_sanitizers.py
 
 lint: install ## ruff, mypy and clang-format, as the commit hooks run them
 	$(BIN)/ruff check .

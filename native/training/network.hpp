@@ -17,7 +17,7 @@
 #include "training/few_class_layer.hpp"
 #include "training/rows.hpp"
 #include "training/sparse_layer.hpp"
-#include "training/workers.hpp"
+#include "workers.hpp"
 
 namespace crossent::training {
 
