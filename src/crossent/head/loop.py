@@ -106,7 +106,8 @@ def run_head(
         tiles = _Tiles(products, chunk, rows, plan, buffer, bias, part.stop - part.start)
         for tile in range(plan.tiles):
             chunk.survey(tiles.logits(tile), plan.classes(tile).start, plan.group_of(tile))
-        chunk.conclude(found.losses[part], found.lse[part], found.leader[part])
+        chunk.conclude()
+        chunk.results(found.losses[part], found.lse[part], found.leader[part])
         if wanted:
             _gradients(tiles, found, part, truth)
     return found

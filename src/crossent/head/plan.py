@@ -201,9 +201,32 @@ def head_plan(
     most = max(_ENOUGH_ROWS, _ENOUGH_LOGITS // c)
     chunk = min(most, (budget - fixed) // each // block * block) // block * block
     chunk = min(max(chunk, block), max(n, 1))
-    return HeadPlan(
-        n, d, c, name, budget, gradient, wanted, block, tile, groups, chunk, keeps, fixed + chunk * each
-    )
+    return HeadPlan(n, d, c, name, budget, gradient, wanted, block, tile, groups, chunk, keeps, fixed + chunk * each)
+
+
+def one_chunk_plan(n: int, d: int, c: int, dtype: object, max_memory: int | str, n_threads: int | None) -> HeadPlan:
+    """Return the plan of a fused step: all rows at once, so that a tile of classes is done with when it has been seen.
+
+    Fewer groups take less memory for the parts of x's gradient: here they give way to the budget.
+    """
+    name, budget, threads = _dtype_name(dtype), bytes_of("max_memory", max_memory), thread_count(n_threads)
+    tile, block = class_tile(c), max(1, min(n, row_block(c, _item(name))))
+    groups = min(_GROUPS, math.ceil(c / tile))
+    while True:
+        fixed, per_row = _bytes(d, c, name, tile, block, groups, threads, NEEDS)
+        workspace = fixed + n * per_row + threads * tile * d * _item(name)
+        if workspace <= budget:
+            break
+        if groups == 1:
+            raise ValueError(
+                f"max_memory = {max_memory!r}: expected at least {text_of(workspace)} ({workspace} bytes) "
+                f"for a step on {n} rows of {d} features and {c} classes with {threads} threads"
+            )
+        groups //= 2
+    logits = n * c * _item(name)
+    keeps = workspace + logits <= budget
+    workspace += logits if keeps else 0
+    return HeadPlan(n, d, c, name, budget, "exact", NEEDS, block, tile, groups, max(n, 1), keeps, workspace)
 
 
 def class_tile(c: int) -> int:
