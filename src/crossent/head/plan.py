@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from crossent.arrays import STORAGES
 from crossent.cpu import thread_count
 from crossent.errors import invalid_choice, invalid_type, invalid_value
@@ -166,7 +168,7 @@ def head_plan(
     >>> print(crossent.head_plan(4096, 512, 32000, n_threads=2))
     head                 4,096 rows x 512 features x 32,000 classes, float32
     logits, never whole  500 MiB
-    budget               64 MiB, of which 38.1 MiB used
+    budget               64 MiB, of which 39.86 MiB used
     chunks               16 of 256 rows, in blocks of 256
     class tiles          32 of 1,024 classes, in 8 groups
     logits of a chunk    kept
@@ -267,7 +269,13 @@ def _size(argument: str, value: int, least: int) -> int:
 
 
 def _dtype_name(dtype: object) -> str:
-    name = str(getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or dtype).removeprefix("torch.")
+    # PyTorch's and ml_dtypes' types name themselves; NumPy knows every spelling of its own.
+    name = str(getattr(dtype, "name", dtype)).removeprefix("torch.")
+    if name not in STORAGES:
+        try:
+            name = np.dtype(dtype).name  # type: ignore[call-overload]
+        except TypeError:
+            raise invalid_choice("dtype", dtype, STORAGES) from None
     if name not in STORAGES:
         raise invalid_choice("dtype", dtype, STORAGES)
     return name
