@@ -219,7 +219,7 @@ def test_lse_and_accuracy_come_from_the_same_pass(rng):
 
 
 @pytest.mark.parametrize("kind", ["distributions", "sparse"])
-def test_the_derivative_by_the_target_is_that_of_finite_differences(kind, rng):
+def test_the_derivative_by_the_target_is_that_of_finite_differences(kind, level, rng):
     n, d, c = 9, 4, 12
     x, w, b = layer(n, d, c, rng)
     target, _ = target_of(kind, n, c, rng)
@@ -238,7 +238,7 @@ def test_the_derivative_by_the_target_is_that_of_finite_differences(kind, rng):
     assert slope == pytest.approx((found * direction).sum(), rel=1e-7)
 
 
-def test_gradients_are_those_of_finite_differences(rng):
+def test_gradients_are_those_of_finite_differences(level, rng):
     x, w, b = layer(7, 4, 9, rng)
     labels = rng.integers(0, 9, 7)
     options = {"softcap": 2.5, "logit_scale": 0.7, "z_loss": 0.05, "label_smoothing": 0.1}
@@ -301,3 +301,16 @@ def test_the_loop_with_products_of_another_library_gives_the_same(kind, budget, 
     assert_close(found.bias_grad, whole.bias_grad, 1e-12, "bias")
     if kind != "labels":
         assert_close(found.target_grad, whole.target_grad[truth.given], 1e-12, "target")
+
+
+def test_the_loop_thins_as_the_native_products_do(rng):
+    n, d, c = 300, 8, 1500
+    x, w, _ = layer(n, d, c, rng)
+    labels, _ = target_of("labels", n, c, rng)
+    truth = head_truth(labels, (n,), c, w)
+    products = MatmulProducts(x, w)
+    plan = crossent.head_plan(truth.count, d, c, dtype=float)
+    run_head(products, truth, plan, dtype=float, scale=1 / truth.denominator, threshold=1 / 64, seed=9)
+    whole = crossent.linear_cross_entropy(x, w, labels, gradient="unbiased", threshold=1 / 64, seed=9)
+    assert_close(products.x_grad, whole.x_grad, 1e-12, "x")
+    assert_close(products.weight_grad, whole.weight_grad, 1e-12, "weight")

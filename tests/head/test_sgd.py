@@ -34,9 +34,7 @@ def test_steps_equal_those_with_a_gradient_of_their_own(dtype, budget, rng):
 
 
 def test_both_kinds_of_plan_are_met():
-    kept = [
-        one_chunk_plan(593, 8, 2500, "float64", budget, 2).keeps_logits for budget in ("10MiB", "40MiB", "256MiB")
-    ]
+    kept = [one_chunk_plan(593, 8, 2500, "float64", budget, 2).keeps_logits for budget in ("10MiB", "40MiB", "256MiB")]
     assert kept == [False, True, True]
 
 

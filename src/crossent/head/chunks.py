@@ -12,7 +12,7 @@ import numpy as np
 from crossent import _native, arrays
 from crossent.arrays import Array, compute_dtype
 from crossent.head.plan import HeadPlan
-from crossent.head.truth import HeadTruth
+from crossent.head.truth import HeadTruth, row_numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def _run_chunk(
         target_grad=dense_target_grad,
         threshold=given.threshold,
         seed=given.seed,
-        row_number=_row_numbers(rows) if given.threshold else None,
+        row_number=row_numbers(rows) if given.threshold else None,
         stepped=given.weight if step else None,
         velocity=step.velocity if step else None,
         rate=step.learning_rate if step else 0.0,
@@ -151,10 +151,6 @@ class _Room:
         dtype, d = given.dtype, given.x.shape[1]
         self.logits = arrays.empty((plan.chunk * plan.c,), dtype) if plan.keeps_logits else None
         self.x_parts = None if out.x_grad is None else arrays.empty((plan.groups * plan.chunk * d,), dtype)
-
-
-def _row_numbers(rows: slice | Array) -> Array:
-    return np.arange(rows.start, rows.stop, dtype=np.int64) if isinstance(rows, slice) else rows
 
 
 def _native_head(given: HeadInputs, plan: HeadPlan) -> Any:

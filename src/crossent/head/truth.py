@@ -196,6 +196,11 @@ def _weights_of(row_shape: tuple[int, ...], classes: int, like: Array, options: 
     return Truth(None, None, by_class.class_weight, by_class.smoothing, rows.row_weight, None, rows.denominator)
 
 
+def row_numbers(rows: Rows) -> Array:
+    """Return the rows' numbers as an array."""
+    return np.arange(rows.start, rows.stop, dtype=np.int64) if isinstance(rows, slice) else rows
+
+
 def _checked_shift(shift: int, row_shape: tuple[int, ...]) -> int:
     if isinstance(shift, bool) or not hasattr(shift, "__index__"):
         raise invalid_type("shift", shift, "an integer of at least 0")
