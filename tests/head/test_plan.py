@@ -12,7 +12,7 @@ from crossent.head.memory import bytes_of
 
 @pytest.mark.parametrize("n", [1, 100, 4096, 100_000])
 @pytest.mark.parametrize(("d", "c"), [(512, 32_000), (64, 100_000), (512, 131_072), (4, 1), (512, 1_000_000)])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
 def test_workspace_keeps_to_the_budget_and_chunks_cover_the_rows(n, d, c, dtype):
     for budget in ("64MiB", "1GB"):
         plan = crossent.head_plan(n, d, c, dtype=dtype, max_memory=budget, n_threads=2)

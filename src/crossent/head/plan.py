@@ -58,7 +58,8 @@ class HeadPlan:
     keeps_logits : bool
         Whether a chunk's logits are kept until its gradients are made (3 products), or made again (4 products).
     workspace : int
-        Bytes held beyond x, weight, target and their gradients.
+        Bytes held beyond x, weight, target and their gradients; the gradient of a 16-bit weight is summed in float32,
+        and counts as that.
     """
 
     n: int
@@ -145,7 +146,8 @@ def head_plan(
     dtype : dtype or str
         Of the weight: float16, bfloat16, float32 or float64. 16-bit types are computed in float32.
     max_memory : int or str
-        Bytes to hold beyond x, weight, target and their gradients: a number, or a text such as "64MiB" or "1GB".
+        Bytes to hold beyond x, weight, target and their gradients: a number, or a text such as "64MiB" or "1GB". The
+        gradient of a 16-bit weight is summed in float32 and rounded once; both arrays count as gradient.
     gradient : {"exact", "unbiased"}
     needs : iterable of {"x", "weight"}
         Which gradients are wanted; none for the loss alone.
@@ -250,8 +252,6 @@ def _bytes(
     item = _item(dtype)
     narrow = dtype in ("float16", "bfloat16")
     fixed = threads * (2 * block * tile + (tile * d if narrow else 0)) * item
-    if narrow and "weight" in wanted:
-        fixed += c * d * item
     per_row = d * item + _STATISTICS * (groups + 1) + (groups * d * item if "x" in wanted else 0)
     return fixed, per_row
 
