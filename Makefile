@@ -46,6 +46,7 @@ format: install ## rewrite the sources the way lint wants them
 bench: install ## time the loss beside its peers, and an epoch beside its matrix products
 	$(BIN)/python benchmarks/loss_speed.py
 	$(BIN)/python benchmarks/torch_speed.py
+	$(BIN)/python benchmarks/head_speed.py
 	$(BIN)/python benchmarks/training_speed.py
 
 races: install ## race training against its peers on six real data sets, an hour or two; fetches the packages they are in
