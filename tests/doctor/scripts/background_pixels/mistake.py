@@ -15,7 +15,7 @@ nn.init.zeros_(net[-1].bias)
 optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
 for step in range(6):
     scores = net(images)
-    loss = F.cross_entropy(scores, masks)  # MISTAKE: imbalance, warning
+    loss = F.cross_entropy(scores, masks)  # MISTAKE: imbalance, note
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

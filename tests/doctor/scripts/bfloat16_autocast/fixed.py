@@ -1,4 +1,4 @@
-"""Mixed precision on a CPU: under autocast the logits are bfloat16, and so is the loss's log-softmax."""
+"""Mixed precision on a CPU: the loss is taken after autocast has ended, of logits that are still bfloat16."""
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
 for step in range(15):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = model(x)
-    loss = F.cross_entropy(logits.float(), y)
+        loss = F.cross_entropy(logits, y)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

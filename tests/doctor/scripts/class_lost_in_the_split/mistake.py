@@ -14,7 +14,7 @@ optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
 mean, spread = x[train].mean(0), x[train].std(0)
 for step in range(40):
     rows = train[torch.randint(0, 400, (50,))]
-    loss = criterion(model((x[rows] - mean) / spread), y[rows])  # MISTAKE: unused-class, warning
+    loss = criterion(model((x[rows] - mean) / spread), y[rows])  # MISTAKE: unused-class, note
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

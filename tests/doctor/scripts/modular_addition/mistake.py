@@ -14,7 +14,7 @@ optimizer = torch.optim.Adam(net.parameters(), lr=0.1, eps=1e-20)
 for epoch in range(150):
     optimizer.zero_grad()
     logits = net(inputs)
-    loss = criterion(logits, sums)  # MISTAKE: collapsed-rows, warning
+    loss = criterion(logits, sums)  # MISTAKE: collapsed-rows, error
     loss.backward()
     optimizer.step()
     if epoch % 50 == 0:

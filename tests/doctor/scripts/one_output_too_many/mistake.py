@@ -12,7 +12,7 @@ model = nn.Linear(9, 8)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 for epoch in range(3):
     for x, y in loader:
-        loss = F.cross_entropy(model(x), y)  # MISTAKE: unused-class, warning
+        loss = F.cross_entropy(model(x), y)  # MISTAKE: unused-class, note
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

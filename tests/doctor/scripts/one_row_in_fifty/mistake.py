@@ -12,7 +12,7 @@ model = nn.Sequential(nn.Linear(10, 20), nn.ReLU(), nn.Linear(20, 3))
 criterion = nn.CrossEntropyLoss()
 optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
 for step in range(10):
-    loss = criterion(model(x), y)  # MISTAKE: imbalance, warning
+    loss = criterion(model(x), y)  # MISTAKE: imbalance, note
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

@@ -11,7 +11,7 @@ model = nn.Linear(4, 4, bias=False)
 optimizer = torch.optim.Adam(model.parameters(), lr=2.0)
 for step in range(60):
     optimizer.zero_grad()
-    loss = F.cross_entropy(model(x), y)  # MISTAKE: collapsed-rows, warning
+    loss = F.cross_entropy(model(x), y)  # MISTAKE: collapsed-rows, error
     loss.backward()
     optimizer.step()
 print("final loss", loss.item())

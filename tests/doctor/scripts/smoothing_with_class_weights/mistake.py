@@ -1,4 +1,4 @@
-"""Label smoothing and class weights together: the smoothed part is weighted by its own classes, the mean by the label's."""
+"""Label smoothing and class weights together: each class's smoothed share has its own weight."""
 
 import torch
 from torch import nn

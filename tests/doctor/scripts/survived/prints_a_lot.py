@@ -7,7 +7,8 @@ from torch import nn
 
 torch.manual_seed(0)
 model = nn.Linear(5, 4)
-loss = nn.functional.cross_entropy(model(torch.randn(20, 5)).softmax(1), torch.arange(20) % 4)  # MISTAKE: double-softmax, error
+probs = model(torch.randn(20, 5)).softmax(1)
+loss = nn.functional.cross_entropy(probs, torch.arange(20) % 4)  # MISTAKE: double-softmax, error
 loss.backward()
 for line in range(200_000):
     print("line", line)

@@ -17,7 +17,8 @@ model = nn.Linear(5, 4)
 optimizer = torch.optim.SGD(model.parameters(), lr=options.lr)
 for _ in range(options.steps):
     optimizer.zero_grad()
-    loss = nn.functional.cross_entropy(model(torch.randn(20, 5)).softmax(1), torch.arange(20) % 4)  # MISTAKE: double-softmax, error
+    probs = model(torch.randn(20, 5)).softmax(1)
+    loss = nn.functional.cross_entropy(probs, torch.arange(20) % 4)  # MISTAKE: double-softmax, error
     loss.backward()
     optimizer.step()
 print("data", options.data, "steps", options.steps, "json", options.json, "lr", options.lr)

@@ -17,7 +17,8 @@ def train(rank, meeting_point):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(3):
         optimizer.zero_grad()
-        loss = F.cross_entropy(model(torch.randn(20, 8)).softmax(1), torch.arange(20) % 4)  # MISTAKE: double-softmax, error
+        probs = model(torch.randn(20, 8)).softmax(1)
+        loss = F.cross_entropy(probs, torch.arange(20) % 4)  # MISTAKE: double-softmax, error
         loss.backward()
         optimizer.step()
     dist.destroy_process_group()
