@@ -1,4 +1,4 @@
-"""What is put together of the calls: the checks are asked, their findings collected, nothing of the script disturbed."""
+"""The checks are asked about every call, their findings collected, and nothing of the script is disturbed."""
 
 from __future__ import annotations
 

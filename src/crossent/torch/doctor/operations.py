@@ -70,15 +70,15 @@ class Operations:
         if self._combined(result, ((left, 1.0), (right, 1.0))):
             return
         eps = _number(right)
-        if isinstance(left, Tensor) and eps is not None and 0 < eps <= _LARGEST_EPS and left.is_floating_point():
-            if left is not result:
-                self._made("shift", result, args, kwargs, eps=eps)
+        floats = isinstance(left, Tensor) and left is not result and left.is_floating_point()
+        if floats and eps is not None and 0 < eps <= _LARGEST_EPS:
+            self._made("shift", result, args, kwargs, eps=eps)
 
     def _subtract(self, result: Tensor, args: Any, kwargs: Any) -> None:
         self._combined(result, ((args[0], 1.0), (args[1] if len(args) > 1 else kwargs.get("other"), -1.0)))
 
     def _combined(self, result: Tensor, parts: tuple[tuple[Any, float], ...]) -> bool:
-        """Note the sum of losses, if there is a loss among its parts; what else is added does not change their factors."""
+        """Note a sum with losses in it; what else is added does not change their factors."""
         terms: dict[LossCall, float] = {}
         for part, sign in parts:
             origin = self._provenance.of(part)

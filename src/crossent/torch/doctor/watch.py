@@ -26,7 +26,7 @@ _FIRST_CALLS = 64
 
 def examinable(*values: object) -> bool:
     """Whether these are tensors with values of their own: none that a transform, a tracer or a subclass wraps."""
-    if torch._C._functorch.peek_interpreter_stack() is not None or torch.jit.is_tracing():
+    if torch._C._functorch.peek_interpreter_stack() is not None or torch._C._is_tracing():
         return False
     if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
         return False
@@ -62,11 +62,11 @@ class Watch(TorchFunctionMode):
 
     def __enter__(self) -> Watch:
         self._hook = register_optimizer_step_post_hook(lambda *_: self._stepped())
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *exception: object) -> None:
-        super().__exit__(*exception)
+        super().__exit__(*exception)  # type: ignore[no-untyped-call]
         self._hook.remove()
         self._over = True
         self._provenance.clear()
@@ -100,16 +100,12 @@ class Watch(TorchFunctionMode):
         self.calls += 1
         if self._updates == 0 and self._every > 1 and self.calls > _FIRST_CALLS:
             self._active = self.calls % self._every == 0
-        call = self._read(func, args, kwargs) if self._active else None
-        if call is not None:
-            self._guarded("loss", lambda: self.examination.before(call))
+        call = self._looked_at(func, args, kwargs) if self._active else None
         try:
             result = func(*args, **kwargs)
         except Exception:
             if not self._active:
-                call = self._read(func, args, kwargs)
-                if call is not None:
-                    self._guarded("loss", lambda: self.examination.before(call))
+                self._looked_at(func, args, kwargs)
             raise
         if call is not None:
             self._gave(call, result)
@@ -117,6 +113,13 @@ class Watch(TorchFunctionMode):
             self._over = True
             self.examination.on_change()
         return result
+
+    def _looked_at(self, func: Any, args: Any, kwargs: Any) -> LossCall | None:
+        call = self._read(func, args, kwargs)
+        if call is not None:
+            looked_at = call
+            self._guarded("loss", lambda: self.examination.before(looked_at))
+        return call
 
     def _read(self, func: Any, args: Any, kwargs: Any) -> LossCall | None:
         name = self._losses[func]
@@ -134,7 +137,7 @@ class Watch(TorchFunctionMode):
         autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
         return LossCall(
             name,
-            caller(2),
+            caller(),
             input.detach(),
             target.detach(),
             given.get("weight"),

@@ -108,8 +108,8 @@ def weighted_mean(call: LossCall) -> Iterator[Weighed]:
     n, summed = float(len(rows)), float((rows @ weights).sum())
     if abs(summed / n - 1) > 0.01:
         numbers = {
-            "rows (what it divides by)": n,
-            "summed weights (what labels divide by)": summed,
+            "it divides by the rows": n,
+            "labels divide by the summed weights": summed,
             "ratio": summed / n,
         }
         yield finding("weighted-mean", "warning", call.where, numbers), abs(summed / n - 1)
