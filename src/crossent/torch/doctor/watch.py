@@ -107,13 +107,13 @@ class Watch(TorchFunctionMode):
             self._guarded(kind, lambda: self._operations.see(kind, result, args, kwargs))
         return result
 
-    def _has_override(self, values: Any) -> bool:
+    def _has_override(self, args: Any) -> bool:
         """Answer as without the watch: attention asks in order to take a faster way, which rounds otherwise."""
         stack = torch.overrides._get_current_function_mode_stack()  # type: ignore[no-untyped-call]
         if torch.compiler.is_compiling() or not stack or stack[-1] is not self:
-            return self._has_torch_function(values)
-        with torch.overrides._pop_mode_temporarily():  # type: ignore[no-untyped-call]
-            return self._has_torch_function(values)
+            return bool(self._has_torch_function(args))
+        with torch.overrides._pop_mode_temporarily():
+            return bool(self._has_torch_function(args))
 
     def _guarded(self, what: str, look: Callable[[], None]) -> None:
         with apart():
