@@ -91,6 +91,7 @@ def serve(script: str, options: list[str], folder: Path, doctor: bool) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
+    torch.manual_seed(0)  # for scripts that choose none
     for line in sys.stdin:
         request = json.loads(line)
         folder = Path(request["folder"])
