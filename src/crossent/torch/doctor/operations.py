@@ -55,8 +55,12 @@ class Operations:
 
     def _log(self, result: Tensor, args: Any, kwargs: Any) -> None:
         origin = self._made("log", result, args, kwargs)
-        if origin is not None and result.requires_grad and origin.parent is not None:
-            self._examination.clipped(origin)
+        if origin is None or origin.parent is None or not result.requires_grad:
+            return
+        self._examination.clipped(origin)
+        pick = origin.parent.find("pick")
+        if pick is not None and pick.labels is not None:
+            self._written(origin, pick.labels, True)
 
     def _clip(self, result: Tensor, args: Any, kwargs: Any) -> None:
         source = args[0] if args else kwargs.get("input")
@@ -107,7 +111,7 @@ class Operations:
             origin = self._provenance.of(one)
             if origin is not None and isinstance(other, Tensor):
                 if origin.kind == "rows":
-                    self._examination.masked(caller(), one.detach(), other.detach())
+                    self._examination.masked(origin.where, one.detach(), other.detach())
                 elif origin.find("log", "log_softmax") is not None:
                     self._one_hot(origin, one, other)
 
@@ -128,7 +132,7 @@ class Operations:
         for losses, kept in ((args[1], args[0]), (args[2], ~args[0])):
             origin = self._provenance.of(losses)
             if origin is not None and origin.kind == "rows":
-                self._examination.masked(caller(), losses.detach(), kept)
+                self._examination.masked(origin.where, losses.detach(), kept)
 
     def _gather(self, result: Tensor, args: Any, kwargs: Any) -> None:
         dim = args[1] if len(args) > 1 else kwargs.get("dim")
@@ -150,7 +154,7 @@ class Operations:
         if origin.kind == "rows":
             mask = parts[0]
             if len(parts) == 1 and isinstance(mask, Tensor) and mask.dtype == torch.bool:
-                self._examination.masked(caller(), source.detach(), mask)
+                self._examination.masked(origin.where, source.detach(), mask)
         elif len(parts) == 2 and source.ndim == 2 and _is_range(parts[0], source.shape[0]):
             labels = torch.as_tensor(parts[1])
             if labels.dtype in _INTEGERS and labels.shape == (source.shape[0],):
@@ -160,8 +164,9 @@ class Operations:
 
     def _picked(self, result: Tensor, source: Tensor, origin: Origin, labels: Tensor) -> None:
         """Note one entry of each row, and look at it as a loss written by hand where it is a log-probability."""
-        self._provenance.note(result, Origin("pick", caller(), origin, source.detach(), source._version))
-        self._written(origin, labels.detach(), source.requires_grad)
+        labels = labels.detach()
+        self._provenance.note(result, Origin("pick", caller(), origin, source.detach(), source._version, labels=labels))
+        self._written(origin, labels, source.requires_grad)
 
     def _one_hot(self, origin: Origin, logs: Tensor, truth: Tensor) -> None:
         if truth.shape != logs.shape or logs.ndim != 2 or truth.requires_grad or truth.numel() == 0:

@@ -6,9 +6,11 @@ import os
 import sys
 from functools import lru_cache
 from types import FrameType
+from typing import Any
 
 import torch
 
+_APPLY: Any = torch.autograd.Function.apply.__func__  # type: ignore[attr-defined]
 _TORCH = os.path.dirname(os.path.abspath(torch.__file__)) + os.sep
 _DOCTOR = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _CROSSENT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
@@ -38,6 +40,16 @@ def caller(depth: int = 1) -> str:
     while frame is not None and _is_inside(frame.f_code.co_filename):
         frame = frame.f_back
     return "unknown:0" if frame is None else f"{_shown(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+def caller_of_function() -> str | None:
+    """Return ``file:line`` of the call of the `torch.autograd.Function` whose forward runs, if one does."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code is not _APPLY.__code__:
+        frame = frame.f_back
+    while frame is not None and _is_inside(frame.f_code.co_filename):
+        frame = frame.f_back
+    return None if frame is None else f"{_shown(frame.f_code.co_filename)}:{frame.f_lineno}"
 
 
 def _shown(filename: str) -> str:

@@ -33,6 +33,8 @@ class Origin:
         Of a clip or a shift.
     shape : tuple of int
         Before a reshape.
+    labels : Tensor, optional
+        Of a pick: what was picked by.
     terms : dict
         Of a combination of losses: each one's factor.
     """
@@ -45,6 +47,7 @@ class Origin:
     axis: int | None = None
     eps: float = 0.0
     shape: tuple[int, ...] = ()
+    labels: Tensor | None = None
     terms: dict[LossCall, float] = field(default_factory=dict)
 
     def is_unchanged(self) -> bool:

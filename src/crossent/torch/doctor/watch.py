@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -16,9 +16,12 @@ from torch.overrides import TorchFunctionMode
 from crossent.torch.doctor import signatures
 from crossent.torch.doctor.calls import LossCall
 from crossent.torch.doctor.examination import Examination, apart
+from crossent.torch.doctor.findings import Finding
 from crossent.torch.doctor.operations import Operations
-from crossent.torch.doctor.places import caller, is_own
+from crossent.torch.doctor.places import caller, caller_of_function, is_own
 from crossent.torch.doctor.provenance import Provenance
+from crossent.torch.doctor.ranks import Ranks
+from crossent.torch.doctor.typed_gradients import gradient_of
 
 # Without a step of an optimizer to count by, so many calls of losses are looked at before sampling sets in.
 _FIRST_CALLS = 64
@@ -54,6 +57,8 @@ class Watch(TorchFunctionMode):
         self._provenance = Provenance()
         self._operations = Operations(self._provenance, examination)
         self._backwards: list[dict[LossCall, float]] = []
+        self._ranks = Ranks()
+        self._typed: LossCall | None = None
         self._updates = 0
         self._active = True
         self._over = False
@@ -160,6 +165,10 @@ class Watch(TorchFunctionMode):
         if not examinable(loss):
             return
         call.output = loss.detach()
+        if self.examination.grad_check and not call.trains:
+            place = caller_of_function()
+            self._typed = call if place is not None else None
+            call.where = place or call.where
         with apart():
             self.examination.after(call)
             self._operations.loss(call, loss)
@@ -168,8 +177,16 @@ class Watch(TorchFunctionMode):
         loss = args[0] if args else None
         origin = self._provenance.of(loss)
         if origin is not None and origin.kind == "scalar":
-            self._backwards.append(dict(origin.terms))
+            terms = dict(origin.terms)
+            self._backwards.append(terms)
+            self._guarded("mean-over-ranks", lambda: self._ranks.tell(self._updates, terms))
+        if self._typed is not None and isinstance(loss, Tensor):
+            typed, self._typed = self._typed, None
+            self._guarded("grad-check", lambda: gradient_of(loss, typed, self._tell))
         return func(*args, **kwargs)
+
+    def _tell(self, found: Iterable[tuple[Finding, float]]) -> None:
+        self._guarded("grad-check", lambda: self.examination.take(found))
 
     def _stepped(self) -> None:
         """Look at what the step of an optimizer used, and decide whether to look at the next one."""
@@ -178,5 +195,6 @@ class Watch(TorchFunctionMode):
         if self._backwards:
             used, self._backwards = self._backwards, []
             self._guarded("accumulation-mean", lambda: self.examination.accumulated(used))
+            self._guarded("mean-over-ranks", lambda: self.examination.take(self._ranks.compare()))
         self._updates += 1
         self._active = self._updates % self._every == 0

@@ -116,19 +116,18 @@ def weighted_mean(call: LossCall) -> Iterator[Weighed]:
 
 
 def smoothing_convention(call: LossCall) -> Iterator[Weighed]:
-    """Yield a finding for smoothing with class weights or ignored rows."""
+    """Yield a finding for smoothing with class weights; ignored rows alone change nothing."""
     if call.smoothing <= 0 or not call.fits or call.function != "cross_entropy" or call.input.numel() == 0:
         return
     weights = call.class_weights
-    weighted = weights is not None and bool(np.ptp(weights) > 0)
-    ignored = not call.is_soft and call.reduction == "mean" and not call.kept.all()
-    if not weighted:
-        if ignored:
-            numbers: dict[str, Any] = {"smoothing": call.smoothing, "ignored rows": int((~call.kept).sum())}
-            yield finding("smoothing-convention", "note", call.where, numbers), 0.0
+    if weights is None or np.ptp(weights) == 0:
         return
-    assert weights is not None
-    numbers = {"smoothing": call.smoothing, "smallest weight": float(weights.min()), "largest": float(weights.max())}
+    numbers = {
+        "smoothing": call.smoothing,
+        "smallest weight": float(weights.min()),
+        "largest weight": float(weights.max()),
+        "ignored rows": 0 if call.is_soft else int((~call.kept).sum()),
+    }
     if not call.is_soft:
         rows, labels = call.sample
         if len(labels):

@@ -44,6 +44,7 @@ class _Site:
     counts: NDArray[np.int64]
     first_probs: NDArray[np.float64] | None
     first_rows: int
+    ignored: set[int]
     weighted: bool = False
     calls: int = 0
 
@@ -62,9 +63,10 @@ class ClassCounts:
         labels = call.labels[call.kept]
         labels = labels[(labels >= 0) & (labels < call.n_classes)]
         counts = np.bincount(labels, minlength=call.n_classes)
+        ignored = {call.ignore_index} & set(range(call.n_classes))
         site = self._sites.get(call.where)
         if site is None or site.n_classes != call.n_classes:
-            site = _Site(call.n_classes, np.zeros_like(counts), _mean_prediction(call), len(labels))
+            site = _Site(call.n_classes, np.zeros_like(counts), _mean_prediction(call), len(labels), ignored)
             self._sites[call.where] = site
         site.counts = site.counts + counts
         site.weighted = site.weighted or call.weight is not None
@@ -76,7 +78,7 @@ class ClassCounts:
             n = int(site.counts.sum())
             if n < max(_ROWS_PER_CLASS * site.n_classes, 50):
                 continue
-            unused = np.flatnonzero(site.counts == 0)
+            unused = np.setdiff1d(np.flatnonzero(site.counts == 0), list(site.ignored))
             if len(unused):
                 numbers = {"classes": site.n_classes, "never named": unused[:20].tolist(), "how many": len(unused)}
                 one = finding("unused-class", "note", where, numbers | {"targets": n})

@@ -121,7 +121,10 @@ def _collapsed(rows: Compared) -> NDArray[np.bool_]:
 
 def low_precision_loss(call: LossCall) -> Iterator[Weighed]:
     """Yield a finding for a loss that is computed in 16 bits."""
-    if call.is_exact or call.autocast or call.input.dtype not in (torch.float16, torch.bfloat16) or not call.fits:
+    if call.is_exact or call.input.dtype not in (torch.float16, torch.bfloat16) or not call.fits:
+        return
+    # Autocast takes the loss in float32; log-probabilities of 16 bits have lost their digits before it.
+    if call.autocast and (call.function != "nll_loss" or logits_of(call) is None):
         return
     dtype = call.input.dtype
     numbers: dict[str, Any] = {"dtype": str(dtype).removeprefix("torch.")}
@@ -130,7 +133,7 @@ def low_precision_loss(call: LossCall) -> Iterator[Weighed]:
         count = float(call.kept.sum())
         held = float(torch.tensor(count, dtype=torch.float64).to(dtype))
         numbers |= {"rows": int(count), "rows as counted": held}
-        severe = held != count
+        severe = held != count and not call.autocast
     given = logits_of(call)
     rows = None if given is None else compare(given, dtype)
     if rows is not None:

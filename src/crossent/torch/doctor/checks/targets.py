@@ -10,7 +10,7 @@ import torch
 
 from crossent.torch.doctor.advice import finding
 from crossent.torch.doctor.calls import LossCall
-from crossent.torch.doctor.findings import Finding
+from crossent.torch.doctor.findings import Finding, Severity
 
 Weighed = tuple[Finding, float]
 
@@ -60,10 +60,14 @@ def label_dtype(call: LossCall) -> Iterator[Weighed]:
         problem = f"class numbers as {_name(target)}, which PyTorch does not take"
     elif target.shape == (*rows, 1) and target.ndim > 1 and target.shape != call.input.shape:
         problem = "a column of class numbers: one axis too many"
+    elif call.is_soft and call.n_classes == 1:
+        problem = "yes and no for a single output: over one class the loss is always 0"
     elif call.is_soft and _are_class_numbers(call):
         problem = "whole numbers above 1 in place of probabilities: class numbers, taken for one distribution"
     if problem:
         fix = "target = target.squeeze(-1)" if "column" in problem else None
+        if "single" in problem:
+            fix = "loss = F.binary_cross_entropy_with_logits(logits, target)"
         if "distributions" in problem:
             fix = "loss = F.cross_entropy(logits, target)  # takes distributions"
         yield finding("label-dtype", "error", call.where, _shapes(call) | {"given": problem}, fix), 0.0
@@ -84,7 +88,7 @@ def _binary(call: LossCall) -> Iterator[Weighed]:
 def _are_class_numbers(call: LossCall) -> bool:
     values = call.target.detach()
     whole = bool((values == values.round()).all())
-    return values.numel() > 0 and whole and bool((values > 1).any()) and bool((values >= 0).all())
+    return values.ndim == 1 and values.numel() > 0 and whole and bool((values > 1).any()) and bool((values >= 0).all())
 
 
 def _name(tensor: torch.Tensor) -> str:
@@ -115,7 +119,8 @@ def shape_swapped(call: LossCall) -> Iterator[Weighed]:
             fix = (
                 "loss = F.cross_entropy(logits, target)  # (N, C, d) as it is; or logits.movedim(1, -1).flatten(0, -2)"
             )
-        yield finding("shape-swapped", "error", call.where, numbers, fix), 0.0
+        severity: Severity = "error" if by_shape or mixed else "warning"
+        yield finding("shape-swapped", severity, call.where, numbers, fix), 0.0
 
 
 def not_a_distribution(call: LossCall) -> Iterator[Weighed]:
@@ -127,7 +132,13 @@ def not_a_distribution(call: LossCall) -> Iterator[Weighed]:
         if low < 0:
             yield finding("not-a-distribution", "error", call.where, {"smallest entry": low}), -low
         return
-    if not call.of_classes or not call.is_soft or call.target.numel() == 0 or _are_class_numbers(call):
+    if (
+        not call.of_classes
+        or not call.is_soft
+        or call.n_classes < 2
+        or call.target.numel() == 0
+        or _are_class_numbers(call)
+    ):
         return
     target = LossCall(call.function, call.where, call.target, call.target)
     rows = target.flat_rows(target.some()).double()
