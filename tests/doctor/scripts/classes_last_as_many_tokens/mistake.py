@@ -12,7 +12,7 @@ criterion = nn.CrossEntropyLoss()
 optimizer = torch.optim.Adam([*encoder.parameters(), *head.parameters()], lr=1e-2)
 for epoch in range(10):
     logits = head(encoder(tokens))
-    loss = criterion(logits, tags)  # MISTAKE: shape-swapped, error
+    loss = criterion(logits, tags)  # MISTAKE: shape-swapped, warning
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

@@ -14,8 +14,8 @@ acoustic = nn.Linear(4, 5)
 optimizer = torch.optim.SGD(acoustic.parameters(), lr=0.1)
 for step in range(3):
     logits = acoustic(frames)
-    losses = F.cross_entropy(logits.transpose(1, 2), phones, reduction="none")
-    loss = (losses * mask).sum() / mask.sum()  # MISTAKE: ignored-nan, error
+    losses = F.cross_entropy(logits.transpose(1, 2), phones, reduction="none")  # MISTAKE: ignored-nan, error
+    loss = (losses * mask).sum() / mask.sum()
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
