@@ -27,6 +27,8 @@ class Ranks:
         if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
             return
         means = {call.where: (factor, call.denominator) for call, factor in terms.items() if averages.is_mean(call)}
+        if not means:
+            return
         key = f"crossent-doctor/{update}/{len(self._told)}/"
         _store().set(f"{key}{dist.get_rank()}", json.dumps(means))
         self._told.append(key)
