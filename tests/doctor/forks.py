@@ -4,7 +4,7 @@
 
 For each request, a line of JSON, a fork runs ``crossent doctor ARGUMENTS``, or the plain script; and what the command
 starts as ``python -m crossent.torch.doctor.run …`` is a fork too. Beside the report, the request's folder gets what
-was printed, and a digest of every parameter and gradient at every step of an optimizer, and of the random state at last.
+was printed, and a digest of each parameter and gradient at each step of an optimizer, and of the random state at last.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import crossent.cli
 import crossent.cli.doctor
-import crossent.torch.doctor.run
+from crossent.torch.doctor import run as doctor_run
 
 _RUN = "crossent.torch.doctor.run"
 _digest = hashlib.sha256()
@@ -82,15 +82,16 @@ def serve(script: str, options: list[str], folder: Path, doctor: bool) -> None:
         sys.path[0] = str(Path(script).parent)
         _with_digest(folder, lambda: runpy.run_path(script, run_name="__main__"))()
         return
-    start = crossent.torch.doctor.run.main
+    start = doctor_run.main
     crossent.cli.doctor._run = lambda run: forked(
-        _with_digest(folder, lambda: start(*run[run.index(_RUN) + 1 :]))  # type: ignore[arg-type]
+        _with_digest(folder, lambda: start(*run[run.index(_RUN) + 1 :])),
     )
     crossent.cli.main(["doctor", *options, "--json", str(folder / "report.json"), Path(script).name])
 
 
 def main() -> None:
     torch.set_num_threads(1)
+    torch.manual_seed(0)  # for scripts that choose none
     for line in sys.stdin:
         request = json.loads(line)
         folder = Path(request["folder"])

@@ -1,4 +1,4 @@
-"""Small training scripts with one planted mistake each, run by the command: it is found at its line, and its twin is clean.
+"""Small training scripts with one planted mistake each: the command finds it at its line, and nothing in its twin.
 
 The line on which the doctor has to point ends in ``# MISTAKE: code, severity``; nothing else may be found. A first line
 ``# doctor: …`` holds options of the command.

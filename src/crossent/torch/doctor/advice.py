@@ -86,8 +86,8 @@ ADVICE: dict[str, tuple[str, str]] = {
         "# or: crossent.torch.cross_entropy(logits, target, weight=weight, normalizer=(target * weight).sum())",
     ),
     "smoothing-convention": (
-        "Smoothing together with class weights means different things in different libraries: PyTorch "
-        "weighs the smoothed mass of each class by that class's weight, and divides by the labels' weights alone.",
+        "Smoothing together with class weights or ignored rows means different things in different libraries: PyTorch "
+        "weighs the smoothed mass of each class by that class's weight, and divides by the kept labels' weights alone.",
         "loss = F.cross_entropy(logits, target, weight=weight)  # one of both; or smooth the targets by hand",
     ),
     "initial-loss": (

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from crossent.torch.doctor.silence import is_silenced
+
 Severity = Literal["error", "warning", "note"]
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -76,6 +78,8 @@ class Ledger:
             Whether it counts once more: not where it only says more of what has been found before.
         """
         key = (finding.code, finding.where)
+        if is_silenced(*key):
+            return
         if key not in self._found:
             self._found[key] = (size, finding)
             return

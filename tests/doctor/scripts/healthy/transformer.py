@@ -18,7 +18,7 @@ mask = nn.Transformer.generate_square_subsequent_mask(LENGTH - 1)
 for _ in range(5):
     inputs, targets = tokens[:, :-1], tokens[:, 1:]
     logits = head(layer(embedding(inputs), src_mask=mask, is_causal=True))
-    loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=0, label_smoothing=0.1)
+    loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=0)
     optimizer.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(parameters, 1.0)

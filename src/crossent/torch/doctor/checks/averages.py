@@ -116,18 +116,17 @@ def weighted_mean(call: LossCall) -> Iterator[Weighed]:
 
 
 def smoothing_convention(call: LossCall) -> Iterator[Weighed]:
-    """Yield a finding for smoothing with class weights; ignored rows alone change nothing."""
+    """Yield a finding for smoothing with class weights, and a hint for smoothing with ignored rows."""
     if call.smoothing <= 0 or not call.fits or call.function != "cross_entropy" or call.input.numel() == 0:
         return
     weights = call.class_weights
+    ignored = 0 if call.is_soft else int((~call.kept).sum())
+    numbers: dict[str, Any] = {"smoothing": call.smoothing, "ignored rows": ignored}
     if weights is None or np.ptp(weights) == 0:
+        if ignored and call.reduction == "mean":
+            yield finding("smoothing-convention", "note", call.where, numbers), 0.0
         return
-    numbers = {
-        "smoothing": call.smoothing,
-        "smallest weight": float(weights.min()),
-        "largest weight": float(weights.max()),
-        "ignored rows": 0 if call.is_soft else int((~call.kept).sum()),
-    }
+    numbers |= {"smallest weight": float(weights.min()), "largest weight": float(weights.max())}
     if not call.is_soft:
         rows, labels = call.sample
         if len(labels):
