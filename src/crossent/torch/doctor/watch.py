@@ -37,10 +37,14 @@ def examinable(*values: object) -> bool:
     return all(type(value) in (Tensor, Parameter) for value in values)
 
 
-def _has_compiled() -> bool:
-    """Whether compiled code runs: it is compiled anew for every stack of modes that it meets."""
+def _is_exact(func: Any) -> bool:
+    return func.__module__.startswith("crossent.")  # type: ignore[no-any-return]
+
+
+def _compiled_graphs() -> int:
+    """Return how many graphs have been compiled so far: each anew for every stack of modes that it meets."""
     dynamo = sys.modules.get("torch._dynamo.utils")
-    return dynamo is not None and bool(dynamo.counters["frames"])
+    return 0 if dynamo is None else int(dynamo.counters["stats"].get("unique_graphs", 0))
 
 
 class Watch(TorchFunctionMode):
@@ -71,6 +75,7 @@ class Watch(TorchFunctionMode):
         self._over = False
         self._process = os.getpid()
         self._hook: Any = None
+        self._compiled = _compiled_graphs()
         self._below: list[Any] | None = None  # the modes below this one, while it rests
 
     def __enter__(self) -> Watch:
@@ -120,7 +125,8 @@ class Watch(TorchFunctionMode):
             self.examination.guarded(what, look)
 
     def _loss(self, func: Any, args: Any, kwargs: Any) -> Any:
-        if is_own() or os.getpid() != self._process:
+        # A loss of crossent's own comes here out of crossent itself.
+        if (not _is_exact(func) and is_own()) or os.getpid() != self._process:
             return func(*args, **kwargs)
         self.calls += 1
         if self._updates == 0 and self._every > 1 and self.calls > _FIRST_CALLS:
@@ -148,7 +154,6 @@ class Watch(TorchFunctionMode):
 
     def _read(self, func: Any, args: Any, kwargs: Any) -> LossCall | None:
         name = self._losses[func]
-        is_exact = func.__module__.startswith("crossent.")
         names = signatures.LOSSES[name]
         given = signatures.named(names, args, kwargs)
         input, target = given.get("input"), given.get("target")
@@ -173,7 +178,7 @@ class Watch(TorchFunctionMode):
             None if normalizer is None else float(normalizer),
             float(given.get("z_loss", 0.0)),
             bool(given.get("log_target", False)),
-            is_exact,
+            _is_exact(func),
             torch.is_grad_enabled() and input.requires_grad,
             autocast,
             self._provenance.of(input),
@@ -207,7 +212,10 @@ class Watch(TorchFunctionMode):
 
     def saw_nothing(self) -> bool:
         """Whether training went by without any loss that could be watched."""
-        return self.calls == 0 and self._updates > 0
+        return self.calls == 0 and self._updates > 0 and self._compiles()
+
+    def _compiles(self) -> bool:
+        return _compiled_graphs() > self._compiled
 
     def _tell(self, found: Iterable[tuple[Finding, float]]) -> None:
         self._guarded("grad-check", lambda: self.examination.take(found))
@@ -228,7 +236,7 @@ class Watch(TorchFunctionMode):
         """Leave torch alone until the next step to look at: even to pass a call on costs a microsecond."""
         resting = self._below is not None
         stack = torch.overrides._get_current_function_mode_stack()  # type: ignore[no-untyped-call]
-        if not self._active and not resting and stack and stack[-1] is self and not _has_compiled():
+        if not self._active and not resting and stack and stack[-1] is self and not self._compiles():
             self._below = stack[:-1]
             torch.overrides._pop_mode()  # type: ignore[no-untyped-call]
         elif self._active and self._below is not None and stack == self._below:
