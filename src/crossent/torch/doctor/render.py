@@ -54,7 +54,7 @@ def text(report: Report, *, colour: bool = False, width: int = 100) -> str:
     for note in report.notes:
         console.print(f"note: {note}", style="dim")
     console.print(summary(report), style="bold")
-    return out.getvalue()
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
 def _print_finding(console: Any, finding: Finding) -> None:
