@@ -116,10 +116,10 @@ class Examination:
 
     def accumulated(self, backwards: list[dict[LossCall, float]]) -> None:
         """Look at the means whose gradients one step of the optimizer has used, backward by backward."""
-        places: dict[str, list[tuple[LossCall, float]]] = {}
+        places: dict[tuple[str, int], list[tuple[LossCall, float]]] = {}
         for terms in backwards:
             for call, factor in terms.items():
-                places.setdefault(call.where, []).append((call, factor))
+                places.setdefault((call.where, call.n_classes), []).append((call, factor))
         for parts in places.values():
             if len(parts) == len(backwards):  # one in each: not several losses of one batch
                 self.take(averages.accumulation_mean(parts))
