@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from crossent.torch.doctor.findings import Finding
 
 
+_COMPILED = (
+    "no loss was seen although an optimizer stepped: losses inside of compiled functions are not watched; "
+    "TORCH_COMPILE_DISABLE=1 runs the script without compiling"
+)
+
+
 class LiveReport(Report):
     """The report of what is being watched."""
 
@@ -32,7 +38,8 @@ class LiveReport(Report):
 
     @property
     def notes(self) -> list[str]:
-        return list(self._watch.examination.notes)
+        notes = list(self._watch.examination.notes)
+        return notes + ([_COMPILED] if self._watch.saw_nothing() else [])
 
     def on_change(self, tell: Callable[[], None]) -> None:
         """Call back whenever there is more to report."""

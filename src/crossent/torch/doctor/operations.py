@@ -17,12 +17,22 @@ from crossent.torch.doctor.provenance import Origin, Provenance
 _LARGEST_EPS = 0.05
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
+_BEGINNINGS = {"softmax", "sigmoid", "log_softmax", "log", "clip", "linear", "convolution", "backward"}
+
 
 class Operations:
     """Follow tensors from operation to operation."""
 
     def __init__(self, provenance: Provenance, examination: Examination) -> None:
         self._provenance, self._examination = provenance, examination
+
+    def concern(self, kind: str, args: tuple[Any, ...]) -> bool:
+        """Whether an operation can matter: it begins a story, or goes on with a tensor that has one."""
+        if kind in _BEGINNINGS or any(self._provenance.of(value) is not None for value in args[:3]):
+            return True
+        if kind == "add":
+            return len(args) > 1 and isinstance(args[1], float)
+        return kind == "view" and isinstance(args[0], Tensor) and args[0].ndim == 2 and args[0].dtype in _INTEGERS
 
     def see(self, kind: str, result: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Note where the result of an operation came from."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -36,6 +37,16 @@ def examinable(*values: object) -> bool:
     return all(type(value) in (Tensor, Parameter) for value in values)
 
 
+def _is_exact(func: Any) -> bool:
+    return func.__module__.startswith("crossent.")  # type: ignore[no-any-return]
+
+
+def _compiled_graphs() -> int:
+    """Return how many graphs have been compiled so far: each anew for every stack of modes that it meets."""
+    dynamo = sys.modules.get("torch._dynamo.utils")
+    return 0 if dynamo is None else int(dynamo.counters["stats"].get("unique_graphs", 0))
+
+
 class Watch(TorchFunctionMode):
     """Watch losses and what is done with their inputs and outputs, in this thread.
 
@@ -64,15 +75,21 @@ class Watch(TorchFunctionMode):
         self._over = False
         self._process = os.getpid()
         self._hook: Any = None
+        self._compiled = _compiled_graphs()
+        self._below: list[Any] | None = None  # the modes below this one, while it rests
 
     def __enter__(self) -> Watch:
         self._hook = register_optimizer_step_post_hook(lambda *_: self._stepped())
+        self._has_torch_function = torch.overrides.has_torch_function
+        torch.overrides.has_torch_function = self._has_override
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *exception: object) -> None:
-        super().__exit__(*exception)  # type: ignore[no-untyped-call]
+        if self._below is None:
+            super().__exit__(*exception)  # type: ignore[no-untyped-call]
         self._hook.remove()
+        torch.overrides.has_torch_function = self._has_torch_function
         self._over = True
         self._provenance.clear()
 
@@ -86,7 +103,7 @@ class Watch(TorchFunctionMode):
         if func in self._losses:
             return self._loss(func, args, kwargs)
         kind = self._kinds.get(func) if self._active else None
-        if kind is None or is_own() or os.getpid() != self._process:
+        if kind is None or not self._operations.concern(kind, args) or is_own() or os.getpid() != self._process:
             return func(*args, **kwargs)
         if kind == "backward":
             return self._backward(func, args, kwargs)
@@ -95,12 +112,21 @@ class Watch(TorchFunctionMode):
             self._guarded(kind, lambda: self._operations.see(kind, result, args, kwargs))
         return result
 
+    def _has_override(self, args: Any) -> bool:
+        """Answer as without the watch: attention asks in order to take a faster way, which rounds otherwise."""
+        stack = torch.overrides._get_current_function_mode_stack()  # type: ignore[no-untyped-call]
+        if torch.compiler.is_compiling() or not stack or stack[-1] is not self:
+            return bool(self._has_torch_function(args))
+        with torch.overrides._pop_mode_temporarily():
+            return bool(self._has_torch_function(args))
+
     def _guarded(self, what: str, look: Callable[[], None]) -> None:
         with apart():
             self.examination.guarded(what, look)
 
     def _loss(self, func: Any, args: Any, kwargs: Any) -> Any:
-        if is_own() or os.getpid() != self._process:
+        # A loss of crossent's own comes here out of crossent itself.
+        if (not _is_exact(func) and is_own()) or os.getpid() != self._process:
             return func(*args, **kwargs)
         self.calls += 1
         if self._updates == 0 and self._every > 1 and self.calls > _FIRST_CALLS:
@@ -128,7 +154,6 @@ class Watch(TorchFunctionMode):
 
     def _read(self, func: Any, args: Any, kwargs: Any) -> LossCall | None:
         name = self._losses[func]
-        is_exact = func.__module__.startswith("crossent.")
         names = signatures.LOSSES[name]
         given = signatures.named(names, args, kwargs)
         input, target = given.get("input"), given.get("target")
@@ -153,7 +178,7 @@ class Watch(TorchFunctionMode):
             None if normalizer is None else float(normalizer),
             float(given.get("z_loss", 0.0)),
             bool(given.get("log_target", False)),
-            is_exact,
+            _is_exact(func),
             torch.is_grad_enabled() and input.requires_grad,
             autocast,
             self._provenance.of(input),
@@ -185,6 +210,13 @@ class Watch(TorchFunctionMode):
             self._guarded("grad-check", lambda: gradient_of(loss, typed, self._tell))
         return func(*args, **kwargs)
 
+    def saw_nothing(self) -> bool:
+        """Whether training went by without any loss that could be watched."""
+        return self.calls == 0 and self._updates > 0 and self._compiles()
+
+    def _compiles(self) -> bool:
+        return _compiled_graphs() > self._compiled
+
     def _tell(self, found: Iterable[tuple[Finding, float]]) -> None:
         self._guarded("grad-check", lambda: self.examination.take(found))
 
@@ -198,3 +230,16 @@ class Watch(TorchFunctionMode):
             self._guarded("mean-over-ranks", lambda: self.examination.take(self._ranks.compare()))
         self._updates += 1
         self._active = self._updates % self._every == 0
+        self._rest_or_return()
+
+    def _rest_or_return(self) -> None:
+        """Leave torch alone until the next step to look at: even to pass a call on costs a microsecond."""
+        resting = self._below is not None
+        stack = torch.overrides._get_current_function_mode_stack()  # type: ignore[no-untyped-call]
+        if not self._active and not resting and stack and stack[-1] is self and not self._compiles():
+            self._below = stack[:-1]
+            torch.overrides._pop_mode()  # type: ignore[no-untyped-call]
+        elif self._active and self._below is not None and stack == self._below:
+            # Only where it was: a mode that the script has entered since must be the one that it leaves.
+            self._below = None
+            torch.overrides._push_mode(self)  # type: ignore[no-untyped-call]

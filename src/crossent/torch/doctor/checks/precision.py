@@ -50,9 +50,11 @@ def logits_of(call: LossCall) -> LossCall | None:
     return LossCall("cross_entropy", call.where, made.source, call.target, ignore_index=call.ignore_index)
 
 
-def compare(call: LossCall, dtype: torch.dtype) -> Compared | None:
+def compare(call: LossCall, dtype: torch.dtype, chosen: NDArray[np.bool_] | None = None) -> Compared | None:
     """Return the finite rows looked at, computed in a dtype by PyTorch and exactly by the reference."""
     rows, labels = call.sample
+    if chosen is not None:
+        rows, labels = rows[torch.from_numpy(chosen)], labels[chosen]
     finite = torch.isfinite(rows).all(dim=-1)
     rows, labels = rows[finite], labels[finite.numpy()]
     if len(rows) == 0:
@@ -83,17 +85,16 @@ class CollapsedRows:
             return
         given.extra.update(call.extra)
         dtype = torch.float64 if given.input.dtype == torch.float64 else torch.float32
-        rows = compare(given, dtype)
-        if rows is None:
-            return
-        collapsed = _collapsed(rows)
+        suspects, n_rows = _suspects(given)
+        rows = compare(given, dtype, suspects)
+        collapsed = np.zeros(0, np.bool_) if rows is None else _collapsed(rows)
         before = self._seen.get(call.where, (0, 0))
-        before = before if len(collapsed) < 8 and before[1] < _FEW_ROWS else (0, 0)
-        bad, n = before[0] + int(collapsed.sum()), before[1] + len(collapsed)
+        before = before if n_rows < 8 and before[1] < _FEW_ROWS else (0, 0)
+        bad, n = before[0] + int(collapsed.sum()), before[1] + n_rows
         self._seen[call.where] = bad, n
-        share = bad / n
+        share = bad / max(n, 1)
         # One confident row of a tiny batch says nothing.
-        if n < 4 or share < _WARN or not collapsed.any():
+        if n < 4 or share < _WARN or rows is None or not collapsed.any():
             return
         worst = int(np.flatnonzero(collapsed)[rows.true_loss[collapsed].argmax()])
         numbers: dict[str, Any] = {
@@ -107,6 +108,19 @@ class CollapsedRows:
         }
         severity = "error" if share >= _ERROR else "warning"
         yield finding("collapsed-rows", severity, call.where, numbers), share  # type: ignore[arg-type]
+
+
+def _suspects(call: LossCall) -> tuple[NDArray[np.bool_], int]:
+    """Return which rows have a loss so small, or so large, that the dtype may fail them, and the number of rows."""
+    rows, labels = call.sample
+    z = rows.double()
+    label = torch.from_numpy(labels)[:, None]
+    others = torch.logsumexp(z.scatter(-1, label, -torch.inf), dim=-1)
+    t = others - z.gather(-1, label)[:, 0]
+    size = z.abs().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).amax(dim=-1).clamp(min=1.0)
+    # A rounding error of |z| eps is more than a percent of a loss below 100 |z| eps; probabilities end at 1e-38.
+    suspect = (functional.softplus(t) < 4e-5 * size) | (t > 80)
+    return suspect.numpy(), len(labels)
 
 
 def _collapsed(rows: Compared) -> NDArray[np.bool_]:
