@@ -60,7 +60,7 @@ class LossCall:
     @property
     def of_classes(self) -> bool:
         """Whether the input has a class axis."""
-        return self.function in ("cross_entropy", "nll_loss", "written")
+        return self.function in ("cross_entropy", "nll_loss", "written") or self.function.startswith("cross_entropy_")
 
     @property
     def axis(self) -> int:

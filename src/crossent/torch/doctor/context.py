@@ -34,7 +34,7 @@ class LiveReport(Report):
 
     @property
     def steps(self) -> int:
-        return self._watch.calls
+        return self._watch.examination.calls
 
     @property
     def notes(self) -> list[str]:

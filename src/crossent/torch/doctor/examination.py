@@ -37,6 +37,8 @@ class Examination:
 
     Attributes
     ----------
+    calls : int
+        Of losses, functions' and written by hand.
     notes : list of str
         What could not be looked at, and why.
     """
@@ -44,6 +46,7 @@ class Examination:
     def __init__(self, grad_check: bool = False) -> None:
         self.ledger = Ledger()
         self.notes: list[str] = []
+        self.calls = 0
         self.grad_check = grad_check
         self.on_change: Callable[[], None] = lambda: None
         self._classes = classes.ClassCounts()

@@ -188,6 +188,7 @@ class Operations:
         log = origin.find("log", "log_softmax")
         if log is None:
             return
+        self._examination.calls += 1
         form, logits = "log_softmax", log
         if log.kind == "log":
             clip = None if log.parent is None else log.parent.find("clip", "shift")

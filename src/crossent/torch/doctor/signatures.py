@@ -17,6 +17,8 @@ LOSSES: dict[str, tuple[str, ...]] = {
     "nll_loss": ("input", "target", "weight", "size_average", "ignore_index", "reduce", "reduction"),
     "binary_cross_entropy": ("input", "target", "weight", *_LEGACY, "reduction"),
     "binary_cross_entropy_with_logits": ("input", "target", "weight", *_LEGACY, "reduction", "pos_weight"),
+    "cross_entropy_from_log_probs": ("input", "target"),
+    "cross_entropy_from_probs": ("input", "target"),
     "kl_div": ("input", "target", *_LEGACY, "reduction", "log_target"),
 }
 
@@ -62,10 +64,11 @@ def operations() -> dict[Callable[..., Any], str]:
 
 
 def losses() -> dict[Callable[..., Any], str]:
-    from crossent.torch.losses import cross_entropy
+    from crossent.torch import losses, probabilities
 
     own = by_function({name: (name,) for name in LOSSES}, (functional,))
-    return own | {cross_entropy: "cross_entropy"}
+    exact = by_function({name: (name,) for name in LOSSES}, (losses, probabilities))
+    return own | exact
 
 
 def named(names: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -61,7 +61,6 @@ class Watch(TorchFunctionMode):
     def __init__(self, examination: Examination, steps: int | None, every: int) -> None:
         super().__init__()
         self.examination = examination
-        self.calls = 0
         self._limit, self._every = steps, every
         self._losses = signatures.losses()
         self._kinds = signatures.operations()
@@ -110,6 +109,7 @@ class Watch(TorchFunctionMode):
         result = func(*args, **kwargs)
         if examinable(result):
             self._guarded(kind, lambda: self._operations.see(kind, result, args, kwargs))
+            self._stop_at_limit()
         return result
 
     def _has_override(self, args: Any) -> bool:
@@ -128,9 +128,9 @@ class Watch(TorchFunctionMode):
         # A loss of crossent's own comes here out of crossent itself.
         if (not _is_exact(func) and is_own()) or os.getpid() != self._process:
             return func(*args, **kwargs)
-        self.calls += 1
-        if self._updates == 0 and self._every > 1 and self.calls > _FIRST_CALLS:
-            self._active = self.calls % self._every == 0
+        self.examination.calls += 1
+        if self._updates == 0 and self._every > 1 and self.examination.calls > _FIRST_CALLS:
+            self._active = self.examination.calls % self._every == 0
         call = self._looked_at(func, args, kwargs) if self._active else None
         try:
             result = func(*args, **kwargs)
@@ -140,10 +140,13 @@ class Watch(TorchFunctionMode):
             raise
         if call is not None:
             self._gave(call, result)
-        if self._limit is not None and self.calls >= self._limit:
+        self._stop_at_limit()
+        return result
+
+    def _stop_at_limit(self) -> None:
+        if self._limit is not None and self.examination.calls >= self._limit:
             self._over = True
             self.examination.on_change()
-        return result
 
     def _looked_at(self, func: Any, args: Any, kwargs: Any) -> LossCall | None:
         call = self._read(func, args, kwargs)
@@ -212,7 +215,7 @@ class Watch(TorchFunctionMode):
 
     def saw_nothing(self) -> bool:
         """Whether training went by without any loss that could be watched."""
-        return self.calls == 0 and self._updates > 0 and self._compiles()
+        return self.examination.calls == 0 and self._updates > 0 and self._compiles()
 
     def _compiles(self) -> bool:
         return _compiled_graphs() > self._compiled

@@ -62,7 +62,7 @@ def _of(made: Origin) -> dict[str, Any]:
 
 def probs_as_log_probs(call: LossCall) -> Iterator[Weighed]:
     """Yield a finding where a loss of log-probabilities is given something else."""
-    if call.function == "nll_loss" and call.fits:
+    if call.function in ("nll_loss", "cross_entropy_from_log_probs") and call.fits:
         rows = call.flat_rows(call.some(call.kept if not call.is_soft else None))
     elif call.function == "kl_div" and call.input.shape == call.target.shape and call.input.ndim > 0:
         rows = _kl_rows(call)
