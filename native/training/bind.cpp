@@ -145,7 +145,8 @@ std::pair<std::int64_t, double> train(Network<T>& network, const HeldRows<T>& da
                                       int optimizer, double momentum, bool nesterov, double l2, double l1,
                                       double dropout, std::uint64_t seed, double mass_per_row, double loss_limit,
                                       double feature_scale, std::int64_t steps_before, double weight_before,
-                                      std::int64_t averaged_before) {
+                                      std::int64_t averaged_before, std::optional<nb::callable> sum,
+                                      std::optional<Vector<std::int64_t>> batch_rows) {
   check(network, data, order, theta.shape(0));
   require(optimizer >= 0 && optimizer <= 2, "optimizer must be 0, 1 or 2");
   const auto kind = static_cast<Optimizer>(optimizer);
@@ -160,7 +161,7 @@ std::pair<std::int64_t, double> train(Network<T>& network, const HeldRows<T>& da
   require(bounds.shape(0) == batches + 1, "bounds must have one entry more than learning_rate");
   for (std::size_t k = 0; k < batches; ++k) {
     const std::int64_t begin = bounds.data()[k], end = bounds.data()[k + 1];
-    require(begin >= 0 && begin < end && end <= static_cast<std::int64_t>(order.shape(0)),
+    require(begin >= 0 && (begin < end || (sum && begin == end)) && end <= static_cast<std::int64_t>(order.shape(0)),
             "bounds must rise within order");
     require(end - begin <= network.max_rows(), "a batch has more rows than the network takes at once");
   }
@@ -179,10 +180,21 @@ std::pair<std::int64_t, double> train(Network<T>& network, const HeldRows<T>& da
                         steps_before,
                         weight_before,
                         averaged_before};
+  require(sum.has_value() == batch_rows.has_value(), "sum and batch_rows go together");
+  require(!batch_rows || batch_rows->shape(0) == batches, "batch_rows: one per batch");
+  Others<T> others;
+  if (sum) {
+    others.batch_rows = batch_rows->data();
+    others.sum = [&sum](T* values, std::int64_t n) {
+      const nb::gil_scoped_acquire acquire;
+      const std::size_t shape[1] = {static_cast<std::size_t>(n)};
+      (*sum)(nb::ndarray<nb::numpy, T>(values, 1, shape, nb::handle()).cast(nb::rv_policy::reference));
+    };
+  }
   const Parameters<T> parameters{theta.data(), state.data(), average ? average->data() : nullptr};
   nb::gil_scoped_release release;
   const Progress done = descend(network, descent, data.rows, order.data(), bounds.data(), learning_rate.data(),
-                                static_cast<std::int64_t>(batches), parameters);
+                                static_cast<std::int64_t>(batches), parameters, std::move(others));
   return {done.batches, done.loss};
 }
 
@@ -267,7 +279,9 @@ void bind_type(nb::module_& m, const char* rows_name, const char* network_name) 
            nb::arg("feature_rate").noconvert().none(), nb::arg("optimizer"), nb::arg("momentum"), nb::arg("nesterov"),
            nb::arg("l2"), nb::arg("l1"), nb::arg("dropout"), nb::arg("seed"), nb::arg("mass_per_row"),
            nb::arg("loss_limit"), nb::arg("feature_scale"), nb::arg("steps_before"), nb::arg("weight_before"),
-           nb::arg("averaged_before"), "Take a step per batch; return the steps taken and the sum of their losses.")
+           nb::arg("averaged_before"), nb::arg("sum").none() = nb::none(),
+           nb::arg("batch_rows").noconvert().none() = nb::none(),
+           "Take a step per batch; return the steps taken and the sum of their losses.")
       .def("gradient", &gradient<T>, nb::arg("rows"), nb::arg("order").noconvert(), nb::arg("theta").noconvert(),
            nb::arg("scale"), nb::arg("grad_out").noconvert(),
            "Return the sum of the rows' losses; fill grad_out with scale times its gradient.")

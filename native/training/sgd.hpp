@@ -3,6 +3,8 @@
 
 #include <cmath>
 #include <cstdint>
+#include <functional>
+#include <utility>
 #include <vector>
 
 #include "training/network.hpp"
@@ -25,6 +27,14 @@ struct Descent {
   std::int64_t steps_before;
   double weight_before;          // schedule-free: summed squares of the rates so far
   std::int64_t averaged_before;  // steps in the average so far
+};
+
+// Where a batch's rows are spread over processes: replaces the n values, this process's gradient by all parameters and
+// its loss behind them, by their sums over the processes; and how many rows each batch has in all of them.
+template <class T>
+struct Others {
+  std::function<void(T* values, std::int64_t n)> sum;
+  const std::int64_t* batch_rows = nullptr;
 };
 
 struct Progress {
@@ -77,16 +87,19 @@ void step_block(const Descent& descent, const Step& step, const Block& block, st
 template <class T>
 class Descending {
  public:
-  Descending(Network<T>& network, const Descent& descent, const Rows<T>& rows, Parameters<T> parameters)
+  Descending(Network<T>& network, const Descent& descent, const Rows<T>& rows, Parameters<T> parameters,
+             Others<T> others)
       : network_(network),
         descent_(descent),
         rows_(rows),
         parameters_(parameters),
+        others_(std::move(others)),
         workers_(network.n_threads()),
         // Other optimizers, the l1 penalty and an average change rows of weights that a batch does not touch in ways
-        // that cannot be caught up with: there every step takes all of them.
-        lazy_(rows.is_sparse() && descent.optimizer == Optimizer::sgd && descent.l1 == 0 && !parameters.average),
-        grad_(network.parameters()),
+        // that cannot be caught up with, and other processes have rows that touch others: there every step takes all.
+        lazy_(rows.is_sparse() && descent.optimizer == Optimizer::sgd && descent.l1 == 0 && !parameters.average &&
+              !others_.sum),
+        grad_(network.parameters() + 1),
         y_(descent.optimizer == Optimizer::schedule_free ? network.parameters() : 0),
         weight_(descent.weight_before) {
     const std::vector<Block>& all = network.blocks();
@@ -106,12 +119,14 @@ class Descending {
   bool step(std::int64_t batch, const std::int64_t* order, std::int64_t n, std::int64_t known, double rate,
             double& loss) {
     const T* at = look_ahead();
-    const double scale = 1.0 / (descent_.mass_per_row * static_cast<double>(n));
+    const std::int64_t batch_rows = others_.sum ? others_.batch_rows[batch] : n;
+    const double scale = 1.0 / (descent_.mass_per_row * static_cast<double>(batch_rows));
     const std::int64_t steps = descent_.steps_before + batch + 1;
     load(at, order, n, known);
     network_.set_dropout(descent_.dropout, descent_.seed + static_cast<std::uint64_t>(steps));
     loss = network_.backpropagate(at, scale, workers_);
     network_.set_dropout(0, 0);
+    if (others_.sum) loss = sum_over_processes(loss);
     if (!(loss * scale <= descent_.loss_limit)) return false;
     weight_ += rate * rate;
     update({rate, 1 - std::pow(descent_.momentum, static_cast<double>(steps)),
@@ -151,9 +166,18 @@ class Descending {
     return factor_.empty() || block.layer > 0 || !block.is_weight ? nullptr : factor_.data() + block.offset;
   }
 
+  // Leaves the gradient over all processes' rows in grad_, and returns their loss.
+  double sum_over_processes(double loss) {
+    if (rows_.is_sparse()) network_.sparse_gradient(workers_, grad_.data());
+    workers_.run(static_cast<std::int64_t>(blocks_.size()),
+                 [&](std::int64_t k) { network_.block_gradient(blocks_[k], grad_.data()); });
+    grad_.back() = static_cast<T>(loss);
+    others_.sum(grad_.data(), static_cast<std::int64_t>(grad_.size()));
+    return static_cast<double>(grad_.back());
+  }
+
   void update(const Step& step) {
-    const bool sparse = rows_.is_sparse();
-    if (sparse && !lazy_) network_.sparse_gradient(workers_, grad_.data());
+    if (rows_.is_sparse() && !lazy_ && !others_.sum) network_.sparse_gradient(workers_, grad_.data());
     const SgdStep first{step.rate * descent_.rate_scale[0], descent_.momentum, descent_.nesterov, descent_.l2};
     const std::int64_t touched = lazy_ ? network_.sparse_layer().blocks() : 0;
     workers_.run(touched + static_cast<std::int64_t>(blocks_.size()), [&](std::int64_t k) {
@@ -162,7 +186,7 @@ class Descending {
         return;
       }
       const Block& block = blocks_[k - touched];
-      network_.block_gradient(block, grad_.data());
+      if (!others_.sum) network_.block_gradient(block, grad_.data());
       step_block(descent_, step, block, network_.parameters(), grad_.data(), y_.data(), factor_of(block), parameters_);
       if (lazy_ && block.layer == 0) {
         network_.sparse_layer().step_center(network_.out_bar(0), network_.batch_rows(), block.begin, block.end, first);
@@ -175,9 +199,11 @@ class Descending {
   const Descent& descent_;
   const Rows<T>& rows_;
   Parameters<T> parameters_;
+  Others<T> others_;
   Workers workers_;
   bool lazy_;
-  std::vector<T> grad_, y_;
+  std::vector<T> grad_;  // by all parameters, and room for the loss
+  std::vector<T> y_;
   std::vector<T> factor_;  // of each weight of the first layer, if features have rates of their own
   double weight_;
   std::vector<Block> blocks_;
@@ -187,8 +213,8 @@ class Descending {
 template <class T>
 Progress descend(Network<T>& network, const Descent& descent, const Rows<T>& rows, const std::int64_t* order,
                  const std::int64_t* bounds, const double* learning_rate, std::int64_t batches,
-                 Parameters<T> parameters) {
-  Descending<T> run(network, descent, rows, parameters);
+                 Parameters<T> parameters, Others<T> others = {}) {
+  Descending<T> run(network, descent, rows, parameters, std::move(others));
   Progress progress{0, 0.0};
   for (; progress.batches < batches; ++progress.batches) {
     const std::int64_t k = progress.batches;

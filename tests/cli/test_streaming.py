@@ -1,5 +1,6 @@
 """Training on a table that is read in batches: the same model for all that matters, in memory that does not grow."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -8,8 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from crossent.cli import streamed_rows
+from crossent.cli import evaluate, streamed_rows
 from crossent.cli.options import Options
+from crossent.data import load_trained, pipeline
+from crossent.data.streaming import TableStream
 
 MEASURED = """
 import resource, sys
@@ -129,6 +132,26 @@ def test_memory_does_not_grow_with_the_rows(tmp_path):
     ]
     assert peaks[1] - peaks[0] < numbers_of_the_difference / 2
     assert pl.scan_parquet(tmp_path / "large.parquet").select(pl.len()).collect().item() == large
+    peaks = [peak_memory(tmp_path, "evaluate", "small", f"{name}.csv") for name in ("small", "large")]
+    assert peaks[1] - peaks[0] < numbers_of_the_difference
+
+
+def test_a_file_is_scored_in_batches_as_it_is_whole(run, folder, monkeypatch):
+    arguments = ("train", "train.csv", "--label", "kind", "--hidden", "none", "--epochs", "2", "--out", "scored")
+    assert run(*arguments, cwd=folder).returncode == 0
+    frame = pl.read_csv(folder / "train.csv").with_columns(pl.Series("weight", np.arange(12000) % 3))
+    frame.write_csv(folder / "weighted.csv")
+    trained, path, scores = load_trained(folder / "scored"), str(folder / "weighted.csv"), []
+    for piece in (2**16, 2**24):
+        monkeypatch.setattr(pipeline, "TableStream", functools.partial(TableStream, piece_bytes=piece))
+        pipeline.TableStream.takes = TableStream.takes
+        batches = list(trained.batches(path, label=True))
+        evaluation, rows = evaluate.evaluate(trained, path, "weight", None, keep_rows=True)
+        assert len(rows) == len(evaluation.labels) == 12000
+        scores.append((len(batches), evaluation.summary(), rows.features.to_dict()))
+    assert scores[0][0] > 5 * scores[1][0]
+    assert scores[0][1] == scores[1][1]
+    assert all(a.equals(scores[1][2][name]) for name, a in scores[0][2].items())
 
 
 @pytest.mark.parametrize(

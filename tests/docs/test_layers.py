@@ -15,14 +15,14 @@ ROOT = Path(crossent.__file__).parent
 FLOORS = (
     {"errors", "_native", "reference", "replace_directory"},
     {"arrays", "cpu", "simplex_inputs"},
-    {"targets", "family"},
+    {"targets", "family", "ranks"},
     {"loss", "simplex"},
-    {"training"},
+    {"training", "head"},
     {"probabilities", "explanation", "estimators", "torch"},
     {"data", "stories"},
     {"report", "explorer"},
     {"cli"},
-    {"__main__"},
+    {"__main__", "selftest"},
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 HEAVY = ("torch", "scipy", "sklearn", "polars", "typer", "rich", "matplotlib", "pandas")
@@ -73,6 +73,10 @@ def test_the_package_loads_nothing_heavy():
 
 def test_the_loss_loads_numpy_alone():
     assert not loaded_by("import crossent; crossent.cross_entropy([[1.0, 2.0]], [0])").intersection(HEAVY)
+
+
+def test_scores_without_a_page_load_no_drawing_library():
+    assert "matplotlib" not in loaded_by("import crossent.report, crossent.cli.train, crossent.cli.evaluate")
 
 
 def test_every_public_name_is_there():

@@ -33,6 +33,8 @@ def command(
     options = Options(data, out=out / "model", seed=seed, threads=threads, data_dir=data_dir)
     out.mkdir(parents=True, exist_ok=True)
     outcome = train_and_tell(options)
+    if outcome is None:
+        return  # one of several processes, of which the first shows it
     if outcome.interrupted:
         raise typer.Exit(130)
     _explain(options.out, data, _typical_mistake(outcome.evaluation), data_dir)

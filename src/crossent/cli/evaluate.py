@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from crossent.cli import console
+from crossent.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +28,8 @@ def command(
 ) -> None:
     """Score a trained model: log-loss, accuracy, Brier score, calibration.
 
+    A table is read in batches, so that it may be larger than memory, unless a report shows its rows.
+
     Examples:
 
         crossent evaluate model new.csv
@@ -38,8 +41,7 @@ def command(
     from crossent.data import load_trained
 
     trained = load_trained(model)
-    dataset = trained.read(data, label=True, weight=sample_weight, data_dir=data_dir)
-    evaluation = evaluate(trained, dataset)
+    evaluation, dataset = evaluate(trained, data, sample_weight, data_dir, keep_rows=report is not None)
     if json:
         import json as json_format
 
@@ -47,23 +49,56 @@ def command(
     else:
         from crossent.report.numbers import count
 
-        console.print_rows([("rows", count(len(dataset))), *console.score_rows(evaluation, "")])
-    if report is not None:
+        console.print_rows([("rows", count(len(evaluation.labels))), *console.score_rows(evaluation, "")])
+    if report is not None and dataset is not None:
         _write_report(report, model, trained, dataset, evaluation)
         if not json:
             console.print_rows([("report", str(report))])
 
 
-def evaluate(trained: TrainedModel, dataset: Dataset) -> Evaluation:
-    """Return the scores of a model on a dataset with labels."""
+def evaluate(
+    trained: TrainedModel, data: str, weight: str | None, data_dir: Path | None, *, keep_rows: bool
+) -> tuple[Evaluation, Dataset | None]:
+    """Return the scores of a model on a file with labels, and its rows where they are wanted.
+
+    A table is read in batches, of which the logits and the truth stay in memory.
+    """
+    import numpy as np
+
+    from crossent.data import Dataset
     from crossent.data.labels import true_labels, true_probs
     from crossent.report import Evaluation
 
-    labels, probs = true_labels(dataset, trained.classes, trained.label), true_probs(dataset, trained.classes)
-    notes = RowNotes(trained, dataset.name)
-    logits = notes.logits(dataset)
+    notes = RowNotes(trained, data)
+    kept: list[Dataset] = []
+    logits, labels, weights, probs = [], [], [], []
+    for batch in trained.batches(data, label=True, weight=weight, of_equal_types=keep_rows, data_dir=data_dir):
+        labels.append(true_labels(batch, trained.classes, trained.label))
+        probs.append(true_probs(batch, trained.classes))
+        weights.append(batch.weights)
+        logits.append(notes.logits(batch))
+        if keep_rows:
+            kept.append(batch)
     notes.tell()
-    return Evaluation(logits, labels, trained.classes, trained.frequencies, dataset.weights, probs)
+    every_weight = _joined(weights)
+    if every_weight is not None and not every_weight.any():
+        raise DataError("every sample weight is 0", path=data, column=weight)
+    evaluation = Evaluation(
+        np.concatenate(logits),
+        np.concatenate(labels),
+        trained.classes,
+        trained.frequencies,
+        every_weight,
+        _joined(probs),
+    )
+    return evaluation, Dataset.concatenated(kept) if keep_rows else None
+
+
+def _joined(parts: list[NDArray[np.float64] | None]) -> NDArray[np.float64] | None:
+    import numpy as np
+
+    present = [part for part in parts if part is not None]
+    return np.concatenate(present) if present else None
 
 
 class RowNotes:

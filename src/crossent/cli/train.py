@@ -182,6 +182,8 @@ def command(
         crossent train fashion-mnist --hidden 128 --epochs 10 --out fashion
 
         crossent train large.csv.gz --label kind --stream --test recent.csv
+
+        torchrun --nproc-per-node 4 -m crossent train many.parquet --label kind
     """
     from crossent.cli.options import Options
     from crossent.cli.training import train_and_tell
@@ -231,5 +233,6 @@ def command(
         data_dir=data_dir,
         quiet=quiet,
     )
-    if train_and_tell(options).interrupted:
+    outcome = train_and_tell(options)
+    if outcome is not None and outcome.interrupted:
         raise typer.Exit(130)

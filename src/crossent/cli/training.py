@@ -9,6 +9,7 @@ from pathlib import Path
 from crossent.cli import comparison, console
 from crossent.cli.options import Options
 from crossent.cli.progress import Progress
+from crossent.cli.spread_run import Place
 from crossent.cli.streamed_rows import is_streamed, read_streamed
 from crossent.cli.training_rows import Rows, read_whole
 from crossent.cli.unfinished import Unfinished
@@ -17,6 +18,7 @@ from crossent.errors import DataError
 from crossent.estimators.model_files import UNFINISHED
 from crossent.estimators.parameters import check_parameters
 from crossent.estimators.softmax_classifier import SoftmaxClassifier
+from crossent.ranks import closing_group
 from crossent.report import Evaluation, History, Report, write_report
 from crossent.report.numbers import count
 
@@ -35,40 +37,47 @@ class Outcome:
     interrupted: bool
 
 
-def train_and_tell(options: Options) -> Outcome:
-    """Read, hold out, encode, train, save, score and report."""
+def train_and_tell(options: Options) -> Outcome | None:
+    """Read, hold out, encode, train, save, score and report; of several processes the first returns what came of it."""
+    with closing_group():
+        place = Place()
+        try:
+            return _train_and_tell(options, place)
+        except (ValueError, TypeError, OSError):
+            if place.is_first:
+                raise
+            raise SystemExit(2) from None  # what is wrong here is wrong, and said, in the first one too
+
+
+def _train_and_tell(options: Options, place: Place) -> Outcome | None:
     start = time.perf_counter()
-    check_directory(options.out)
-    check_options(options)
     unfinished = Unfinished(options.out)
-    unfinished.check(options)
+    options = place.options(options, unfinished)
+    place.once(lambda: check_directory(options.out))
+    place.together(lambda: check_options(options))
+    place.once(lambda: unfinished.check(options))
     progress = Progress(quiet=options.quiet)
     interrupted, fit_seconds = False, 0.0
     try:
-        rows = read_streamed(options, unfinished.rows) if is_streamed(options) else read_whole(options)
+        rows = place.together(
+            lambda: read_streamed(options, unfinished.rows) if is_streamed(options) else read_whole(options)
+        )
         if not options.quiet:
             for text in rows.notes:
                 console.note(text)
             _say_start(options, rows)
-        unfinished.begin(options)
+        place.once(lambda: unfinished.begin(options))
         fit_start = time.perf_counter()
-        estimator, interrupted = _fit(options, rows, progress, unfinished.checkpoint)
+        estimator, interrupted = _fit(options, rows, progress, unfinished.checkpoint, place)
         fit_seconds = time.perf_counter() - fit_start
     except BaseException:
-        unfinished.stop()
+        if place.is_first:
+            unfinished.stop()
         raise
+    if not place.is_first:
+        return None
     resumable = interrupted and unfinished.stop()
-    model = TrainedModel(
-        estimator=estimator,
-        encoder=rows.encoder,
-        classes=rows.classes,
-        label=rows.label,
-        frequencies=rows.frequencies,
-        source=Path(options.data).name,
-        ignored=(*options.drop, *((options.sample_weight,) if options.sample_weight else ())),
-        missing=options.missing,
-        label_probs=options.label_probs,
-    )
+    model = _model(options, rows, estimator)
     save_trained(options.out, model)
     if not interrupted:
         unfinished.delete()
@@ -84,6 +93,20 @@ def train_and_tell(options: Options) -> Outcome:
     if options.compare is not None and not interrupted:
         _compare(comparison.of_evaluation("crossent", fit_seconds, evaluation), rows)
     return Outcome(model, evaluation, rows.scored, report, interrupted)
+
+
+def _model(options: Options, rows: Rows, estimator: SoftmaxClassifier) -> TrainedModel:
+    return TrainedModel(
+        estimator=estimator,
+        encoder=rows.encoder,
+        classes=rows.classes,
+        label=rows.label,
+        frequencies=rows.frequencies,
+        source=Path(options.data).name,
+        ignored=(*options.drop, *((options.sample_weight,) if options.sample_weight else ())),
+        missing=options.missing,
+        label_probs=options.label_probs,
+    )
 
 
 def check_directory(out: Path) -> None:
@@ -110,15 +133,21 @@ def check_options(options: Options) -> None:
         raise ValueError(f"{wrong} is for --solver sgd: the exact solver takes all rows from memory, in one run")
 
 
-def _fit(options: Options, rows: Rows, progress: Progress, checkpoint: Path) -> tuple[SoftmaxClassifier, bool]:
+def _fit(
+    options: Options, rows: Rows, progress: Progress, checkpoint: Path, place: Place
+) -> tuple[SoftmaxClassifier, bool]:
     estimator = SoftmaxClassifier(**options.parameters(rows.classes), callbacks=[progress])
+    estimator.distributed = place.ranks is not None
     training, validation = rows.parts["training"], rows.parts.get("validation")
     if options.solver == "exact":
         # It has no epoch to choose, and ends too soon to be worth resuming.
         validation = validation if options.calibrate else None
     else:
         estimator.checkpoint = checkpoint
-    held_out = None if validation is None else (validation.x, validation.truth)
+    held_out = None
+    if validation is not None:
+        here = place.own(len(validation))
+        held_out = validation.x[here], validation.truth[here]
     # The classes are numbered: one may be no training row's, or no row's most probable one.
     classes = range(len(rows.classes))
     try:
@@ -126,8 +155,9 @@ def _fit(options: Options, rows: Rows, progress: Progress, checkpoint: Path) -> 
             if rows.shuffled is not None:
                 estimator.fit_stream(rows.shuffled.batches, classes=classes, validation=held_out)
             else:
-                weights = training.dataset.weights
-                estimator.fit(training.x, training.truth, weights, classes=classes, validation=held_out)
+                here, weights = place.own(len(training)), training.dataset.weights
+                weights = None if weights is None else weights[here]
+                estimator.fit(training.x[here], training.truth[here], weights, classes=classes, validation=held_out)
     except KeyboardInterrupt:
         if not hasattr(estimator, "coefs_"):
             raise  # stopped before there was a model

@@ -65,6 +65,10 @@ class Unfinished:
             told = "; ".join(f"{name} was {stored.get(name)}, and is {now.get(name)} now" for name in differing)
             raise DataError(f"the unfinished run is another one: {told}", path=self._out)
 
+    def is_there(self) -> bool:
+        """Whether there is a run to resume."""
+        return (self.folder / _RUN).exists()
+
     def delete(self) -> None:
         """Forget the run; of the model's directory too nothing is left where the run had made it."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -71,16 +71,29 @@ class TrainedModel:
         )
 
     def batches(
-        self, data: str | Path, *, of_equal_types: bool = False, data_dir: str | Path | None = None
+        self,
+        data: str | Path,
+        *,
+        label: bool = False,
+        weight: str | None = None,
+        of_equal_types: bool = False,
+        data_dir: str | Path | None = None,
     ) -> Iterator[Dataset]:
-        """Read the rows as `read` does, those of a table in batches, without their labels.
+        """Read the rows as `read` does, those of a table in batches.
 
         A column that the model does not use may be of another type in each batch, unless ``of_equal_types``.
         """
         if not TableStream.takes(data):
-            yield self.read(data, data_dir=data_dir)
+            yield self.read(data, label=label, weight=weight, data_dir=data_dir)
             return
-        stream = TableStream(data, text_columns=self.encoder.text_columns, missing=self.missing)
+        stream = TableStream(
+            data,
+            label=self.label if label and not self.label_probs else None,
+            label_probs=self.label_probs if label else (),
+            weight=weight,
+            text_columns=self.encoder.text_columns,
+            missing=self.missing,
+        )
         if of_equal_types:
             stream.survey()
         empty = True

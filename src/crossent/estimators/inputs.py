@@ -29,8 +29,16 @@ class InputsMixin:
         tags.input_tags.sparse = True
         return tags
 
-    def _features(self: Any, X: Any, *, reset: bool, argument: str = "X") -> Any:
-        x = validate_data(self, X, reset=reset, accept_sparse=("csr", "csc"), dtype="numeric", ensure_all_finite=False)
+    def _features(self: Any, X: Any, *, reset: bool, argument: str = "X", least_rows: int = 1) -> Any:
+        x = validate_data(
+            self,
+            X,
+            reset=reset,
+            accept_sparse=("csr", "csc"),
+            dtype="numeric",
+            ensure_all_finite=False,
+            ensure_min_samples=least_rows,
+        )
         check_finite(x, getattr(self, "feature_names_in_", None), argument)
         if reset:
             self._dtype = engine_dtype(x.dtype) if self.dtype is None else np.dtype(self.dtype)

@@ -25,7 +25,7 @@ def check_parameters(model: Any) -> None:
     if model.alpha != "auto":
         _check_real("alpha", model.alpha, 0, np.inf, or_else="'auto'")
     _check_real("l1_ratio", model.l1_ratio, 0, 1, closed_high=True)
-    for name in ("nesterov", "early_stopping", "center", "calibrate", "warm_start", "feature_rates"):
+    for name in ("nesterov", "early_stopping", "center", "calibrate", "warm_start", "feature_rates", "distributed"):
         if not isinstance(getattr(model, name), (bool, np.bool_)):
             raise invalid_type(f"{name} = {getattr(model, name)!r}", getattr(model, name), "True or False")
     _check_choice("solver", model.solver, ("sgd", "exact"))

@@ -12,17 +12,18 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator
 
 from crossent.estimators.calibration import fit_temperature
-from crossent.estimators.checkpoints import CheckpointDirectory
 from crossent.estimators.continuing import ContinuingMixin
 from crossent.estimators.exact import ExactMixin
 from crossent.estimators.inputs import InputsMixin
 from crossent.estimators.interop import layers_of, record_of
 from crossent.estimators.parameters import as_generator, check_parameters
 from crossent.estimators.scikit_learn_callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
+from crossent.estimators.spread import SpreadMixin, everywhere
 from crossent.estimators.streaming import StreamingMixin
 from crossent.estimators.weights import hold_out
 from crossent.training import Examples, Problem, TrainingEvent, TrainingOptions, TrainingResult, train
 from crossent.training.blocks import Blocks
+from crossent.training.state import Store
 
 Array = npt.NDArray[Any]
 DEFAULT_BATCH = 128
@@ -40,6 +41,7 @@ class SoftmaxClassifier(
     ContinuingMixin,
     ExactMixin,
     StreamingMixin,
+    SpreadMixin,
     BaseEstimator,  # type: ignore[misc]
 ):
     r"""Softmax (multinomial logistic) classifier, linear or with ReLU layers, trained by minibatch SGD.
@@ -122,6 +124,11 @@ class SoftmaxClassifier(
         A directory for the state of the run, written every few seconds. A ``fit`` of the same data and parameters that
         finds one goes on from there, and ends with the same bits as a run without a break. When the training ends by
         itself the directory is deleted.
+    distributed : bool, default=False
+        Train one model in the processes that torchrun started (or that share a process group of torch.distributed):
+        each gives ``fit`` its own part of the rows, maybe none, and gets the model that one process would have made of
+        all rows in the order of the ranks, to rounding. ``checkpoint`` is then a directory that all of them see; a
+        run goes on from it on any number of processes. Needs PyTorch.
     n_threads : int, default=1
         Threads that share a batch; the model has the same bits for any number. More than one helps on an idle machine
         only: beside another busy process they take the time of one.
@@ -231,6 +238,7 @@ class SoftmaxClassifier(
         average: bool | float = False,
         warm_start: bool = False,
         checkpoint: str | Path | None = None,
+        distributed: bool = False,
         n_threads: int = 1,
         random_state: Any = None,
         dtype: Any = None,
@@ -261,6 +269,7 @@ class SoftmaxClassifier(
         self.average = average
         self.warm_start = warm_start
         self.checkpoint = checkpoint
+        self.distributed = distributed
         self.n_threads = n_threads
         self.random_state = random_state
         self.dtype = dtype
@@ -299,6 +308,9 @@ class SoftmaxClassifier(
             X.
         """
         check_parameters(self)
+        if self.distributed:
+            self._fit_spread(X, y, sample_weight, classes, validation)
+            return self
         start = self._start(classes) if self.warm_start else None
         x = self._features(X, reset=True)
         examples = self._examples(x, y, sample_weight, self.classes_ if start else classes)
@@ -341,7 +353,7 @@ class SoftmaxClassifier(
         rows: Problem | Blocks,
         rng: np.random.Generator,
         held_out: Examples | None,
-        store: CheckpointDirectory | None,
+        store: Store | None,
         theta: Array | None,
         data: tuple[Any, Any, Any],
     ) -> None:
@@ -403,8 +415,13 @@ class SoftmaxClassifier(
             raise result.interruption
         if self.calibrate:
             assert held_out is not None
-            logits = np.concatenate([logits for _, logits in self._blocks(held_out.x)])
-            self.temperature_ = fit_temperature(logits, held_out.labels, held_out.probs)
+            self.temperature_ = fit_temperature(*self._logits_and_truth(held_out))
+
+    def _logits_and_truth(self, held_out: Examples) -> tuple[Array, Any, Any]:
+        blocks = [logits for _, logits in self._blocks(held_out.x)]
+        logits = np.concatenate([np.zeros((0, len(self.classes_)), self._dtype), *blocks])
+        truth = logits, held_out.labels, held_out.probs
+        return everywhere(*truth) if self.distributed else truth
 
     @classmethod
     def from_sklearn(cls, model: Any) -> Self:

@@ -7,7 +7,6 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from crossent.report import figures
 from crossent.report.evaluation import Evaluation
 from crossent.report.numbers import count, percent
 
@@ -26,6 +25,8 @@ def confusion_section(evaluation: Evaluation) -> str:
         )
         body = _table(confusion, evaluation.classes)
     else:
+        from crossent.report import figures  # loads matplotlib
+
         hint = (
             f"Each of the {count(len(evaluation.classes))} classes is one line. A clear diagonal is right; "
             "marks beside it are mistakes, the stronger the more of the class."

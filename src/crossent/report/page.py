@@ -10,7 +10,6 @@ from pathlib import Path
 
 from crossent.data.dataset import Dataset
 from crossent.data.files import whole_or_nothing
-from crossent.report import figures
 from crossent.report.confusion import confusion_section
 from crossent.report.evaluation import Evaluation
 from crossent.report.mistakes import mistakes_section
@@ -147,6 +146,8 @@ def _scores(scores: Evaluation) -> str:
 
 
 def _figures(report: Report) -> str:
+    from crossent.report import figures  # loads matplotlib, which scores without a page do not need
+
     reliability = f"""<section>
 <h2>Reliability</h2>
 <p class="hint">Of the predictions made with 80 % confidence, 80 % should be right. Points below the dashed line

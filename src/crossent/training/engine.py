@@ -21,7 +21,7 @@ from crossent.training.learning_rate import (
     measure,
     rate_scale,
 )
-from crossent.training.network import Array, fold_center, layers, native_rows
+from crossent.training.network import Array, fold_center, layers
 from crossent.training.optimizer import Optimizer
 from crossent.training.options import StopReason, TrainingOptions, TrainingResult
 from crossent.training.problem import Indices, Problem
@@ -94,6 +94,8 @@ def train(
             run.begin()
             run.train()
         except KeyboardInterrupt as interruption:
+            if blocks.probe.is_spread:
+                raise  # this process alone may have heard it
             run.result.interruption, run.result.stop_reason = interruption, "interrupt"
         result = run.finish()
     warn_of_trouble(result, run.constant_loss, feature_names)
@@ -127,9 +129,8 @@ class Run:
         self.started = time.perf_counter()
         self.blocks, self.options, self.rng, self.callbacks = blocks, options, rng, callbacks
         self.store = store
-        self.validation = None if validation is None else native_rows(validation, blocks.center)
-        self.n_validation = 0 if validation is None else validation.n_rows
         problem = blocks.probe
+        self.validation = None if validation is None else problem.held_out(validation)
         self.theta = problem.initial_parameters(rng) if theta is None else theta.copy()
         self.order = problem.kept[rng.permutation(len(problem.kept))]
         self.epoch_start = self.good = self.theta.copy()
@@ -276,7 +277,7 @@ class Run:
         last_rate = self.rate * self.shares[epoch * self.blocks.n_batches - 1]
         self.falling.update(epoch, loss, None)
         if self.validation is not None:
-            scores = self.blocks.probe.evaluate(self._answer(), self.validation, np.arange(self.n_validation))
+            scores = self.blocks.probe.evaluate(self._answer(), self.validation, np.arange(self.validation.n_rows))
             result.validation_losses.append(scores[0])
             result.validation_accuracies.append(scores[1])
             self.best.update(epoch, scores[0], self._answer())
@@ -342,7 +343,9 @@ class Run:
 
     def _losses(self, theta: Array) -> npt.NDArray[np.float64]:
         """Return the validation log-loss of each of a few groups of rows."""
-        groups = [np.arange(at, self.n_validation, GROUPS) for at in range(min(GROUPS, self.n_validation))]
+        assert self.validation is not None
+        n = self.validation.n_rows
+        groups = [np.arange(at, n, GROUPS) for at in range(min(GROUPS, n))]
         return np.array([self.blocks.probe.evaluate(theta, self.validation, group)[0] for group in groups])
 
     def _tell(
@@ -365,8 +368,8 @@ class Run:
             parameters=lambda: self._for_raw_rows(self._answer()),
         )
         # A list: every callback hears of the event, also after one has asked to stop.
-        answers = [callback(event) for callback in self.callbacks]
-        if any(isinstance(answer, (bool, np.bool_)) and answer for answer in answers):
+        answers = self.blocks.probe.together(lambda: [callback(event) for callback in self.callbacks])
+        if self.blocks.probe.anywhere(any(isinstance(answer, (bool, np.bool_)) and answer for answer in answers)):
             raise _Stop("callback")
 
     def _offer(self) -> None:

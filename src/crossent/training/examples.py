@@ -85,9 +85,13 @@ class Examples:
 
     def center(self, row_mass: Floats) -> npt.NDArray[Any]:
         """Return the mean row, weighted by the rows' mass, (d,) in x's dtype."""
+        mean: npt.NDArray[Any] = (self.summed(row_mass) / row_mass.sum()).astype(self.dtype)
+        return mean
+
+    def summed(self, row_mass: Floats) -> Floats:
+        """Return the sum of the rows, each times its mass, (d,)."""
         total = np.zeros(self.x.shape[1])
         for start in range(0, self.n_rows, BLOCK_ROWS):
             rows = slice(start, start + BLOCK_ROWS)
             total += self.x[rows].astype(np.float64, copy=False).T @ row_mass[rows]
-        mean: npt.NDArray[Any] = (total * (self.scale / row_mass.sum())).astype(self.dtype)
-        return mean
+        return total * self.scale

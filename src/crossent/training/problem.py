@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,23 @@ EVALUATION_ROWS = 256
 EVALUATION_ENTRIES = 2**22
 FLOPS_PER_PARAMETER = 6
 FLOPS_PER_ROW = 1000
+T = TypeVar("T")
+
+
+class HeldOut(NamedTuple):
+    """Rows that are not learnt from.
+
+    Attributes
+    ----------
+    rows : native rows
+    n_rows : int
+        In all; ``n_own`` of them are here, those from ``begin`` on.
+    """
+
+    rows: Any
+    n_rows: int
+    n_own: int
+    begin: int = 0
 
 
 class Problem:
@@ -50,10 +67,11 @@ class Problem:
         center: bool | Array,
         n_threads: int = 1,
         mass_per_row: float | None = None,
+        row_mass: npt.NDArray[np.float64] | None = None,
     ) -> None:
         self.examples, self.alpha = examples, alpha
         self.layer_sizes = (examples.x.shape[1], *hidden_layer_sizes, examples.n_classes)
-        self.row_mass = examples.row_mass()
+        self.row_mass = examples.row_mass() if row_mass is None else row_mass
         self.kept = np.flatnonzero(self.row_mass)
         self.n_batches = -(-len(self.kept) // batch_size)
         self.bounds = np.arange(self.n_batches + 1) * len(self.kept) // self.n_batches
@@ -73,7 +91,22 @@ class Problem:
 
     def initial_parameters(self, rng: np.random.Generator) -> Array:
         """Return the parameters before the first step."""
-        return initial_parameters(self.layer_sizes, self.examples.class_mass(), rng, self.examples.dtype)
+        return initial_parameters(self.layer_sizes, self.class_mass(), rng, self.examples.dtype)
+
+    # Where the rows are spread over processes, one and the same must come of all of them.
+    is_spread = False
+
+    def together(self, work: Callable[[], T]) -> T:
+        """Return what the work gives; an error in one process is one in all."""
+        return work()
+
+    def anywhere(self, holds: bool) -> bool:
+        """Whether it holds in any process."""
+        return holds
+
+    def class_mass(self) -> npt.NDArray[np.float64]:
+        """Return each class's summed truth over all rows, weighted, (C,)."""
+        return self.examples.class_mass()
 
     def descend(
         self,
@@ -97,11 +130,14 @@ class Problem:
         steps_before: int = 0,
         weight_before: float = 0.0,
         averaged_before: int = 0,
+        sum: Callable[[Array], None] | None = None,
+        batch_rows: Indices | None = None,
     ) -> tuple[int, float]:
         """Take a step per batch, in place; return the steps taken and the sum of the batches' mean losses.
 
         Stops before the step of a batch whose mean loss is over the limit or NaN. What the later arguments mean is
-        said in ``training.optimizer``.
+        said in ``training.optimizer``. With rows that others hold too, ``sum`` replaces values by their sums over
+        all, and ``batch_rows`` has how many rows each batch has in all.
         """
         steps, loss = self._network.train(
             self._rows,
@@ -126,6 +162,8 @@ class Problem:
             steps_before=steps_before,
             weight_before=weight_before,
             averaged_before=averaged_before,
+            sum=sum,
+            batch_rows=batch_rows,
         )
         return steps, loss / self._mass_per_row
 
@@ -162,11 +200,15 @@ class Problem:
     @property
     def step_flops(self) -> float:
         """About how many operations a step takes: of sparse rows' features only those that a row has count."""
-        features, *outputs = self.layer_sizes
-        if issparse(self.examples.x):
-            features = self.examples.x.nnz / max(self.examples.n_rows, 1)
-        parameters = sum((size + 1) * units for size, units in pairwise([features, *outputs]))
+        _, *outputs = self.layer_sizes
+        parameters = sum((size + 1) * units for size, units in pairwise([self.features_per_row(), *outputs]))
         return float(self.batch_rows * (FLOPS_PER_PARAMETER * parameters + FLOPS_PER_ROW))
+
+    def features_per_row(self) -> float:
+        """Return how many features a row has, on average where they are sparse."""
+        if issparse(self.examples.x):
+            return float(self.examples.x.nnz / max(self.examples.n_rows, 1))
+        return float(self.examples.x.shape[1])
 
     @property
     def is_sparse(self) -> bool:
@@ -196,11 +238,15 @@ class Problem:
 
     def constant_loss(self) -> float:
         """Return the mean log-loss of predicting the classes' shares for every row, in nats."""
-        share = self.examples.class_mass() / self.row_mass.sum()
+        share = self.class_mass() / self.row_mass.sum()
         share = share[share > 0]
         return float(-(share * np.log(share)).sum())
 
-    def evaluate(self, theta: Array, rows: Any, order: Indices) -> tuple[float, float]:
+    def held_out(self, examples: Examples) -> HeldOut:
+        """Return other rows, to evaluate on."""
+        return HeldOut(native_rows(examples, self.center), examples.n_rows, examples.n_rows)
+
+    def evaluate(self, theta: Array, held_out: HeldOut, order: Indices) -> tuple[float, float]:
         """Return the mean log-loss and the accuracy on some of other rows, whose weight is 1."""
-        total, correct = self._network.evaluate(rows, order, theta)
+        total, correct = self._network.evaluate(held_out.rows, order, theta)
         return float(total / len(order)), correct / len(order)

@@ -1,0 +1,33 @@
+"""What is wrong on one rank is raised by all, and the group goes on."""
+
+import pytest
+import rank_work
+
+
+@pytest.mark.parametrize("name", rank_work.FAULTS)
+def test_a_fault_of_one_rank_is_raised_by_all(pool, name):
+    _, kind, words = rank_work.FAULTS[name]
+    if pool.size == 1 and name in rank_work.NEED_TWO:
+        pytest.skip("takes another rank to differ from")
+    faulty = pool.size - 1
+    answers = pool.run(rank_work.raised_by_fault, name, faulty)
+    assert None not in answers
+    assert {answer[0] for answer in answers} == {kind.__name__}
+    assert len({answer[1] for answer in answers}) == 1
+    assert words in answers[0][1]
+    assert all(before and after for _, _, before, after in answers)
+
+
+def test_the_message_names_the_rank(pools):
+    assert pools[3].run(rank_work.raised_by_fault, "label C", 1)[0][1] == "rank 1: target[2] = 9 is outside [0, 9)"
+
+
+def test_a_rank_that_fails_in_backward_is_reported_by_all(pool):
+    answers = pool.run(rank_work.raised_by_failing_backward, 0)
+    where = "rank 0: " if pool.size > 1 else ""
+    assert answers == [(where + "no room for the gradient", True)] * pool.size
+
+
+def test_a_weight_without_any_class_is_refused(pool):
+    for answer in pool.run(rank_work.raised_without_classes):
+        assert answer == "weight_shard has no rows on any rank: expected at least one class"
