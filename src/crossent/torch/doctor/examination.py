@@ -86,6 +86,7 @@ class Examination:
             return
         for check in self._by_value:
             self._ask(check, call)
+        self.guarded("clipped-log", lambda: self._clipped_input(call))
         self.guarded("unused-class", lambda: self._classes.see(call))
 
     def after(self, call: LossCall) -> None:
@@ -94,26 +95,38 @@ class Examination:
             self._first.add(call.where)
             self._ask(classes.initial_loss, call)
 
+    def _clipped_input(self, call: LossCall) -> None:
+        log = None if call.origin is None or not call.trains else call.origin.find("log")
+        clip = None if log is None or log.parent is None else log.parent.find("clip", "shift")
+        if log is None or clip is None or clip.source is None:
+            return
+        if not call.fits or call.is_soft or clip.source.shape != call.input.shape or call.input.ndim != 2:
+            self.clipped(log)
+            return
+        rows = np.flatnonzero(call.kept & (call.labels >= 0) & (call.labels < call.n_classes))
+        index = torch.from_numpy(rows), torch.from_numpy(call.labels[rows])
+        self.clipped(log, clip.source.cpu()[index])
+
     def clipped(self, origin: Origin, picked: Tensor | None = None) -> None:
-        """Look at the logarithm of clipped probabilities, again once labels have picked from it."""
-        self.take(probabilities.clipped_log(origin, None, picked), again=picked is None)
+        """Look at the logarithm of clipped probabilities, those at the labels where they are known."""
+        self.take(probabilities.clipped_log(origin, picked))
 
     def masked(self, where: str, losses: Tensor, kept: Tensor) -> None:
         self.take(rows.masked_rows(where, losses, kept))
 
     def accumulated(self, backwards: list[dict[LossCall, float]]) -> None:
         """Look at the means whose gradients one step of the optimizer has used, backward by backward."""
-        places: dict[str, list[tuple[LossCall, float]]] = {}
+        places: dict[tuple[str, int], list[tuple[LossCall, float]]] = {}
         for terms in backwards:
             for call, factor in terms.items():
-                places.setdefault(call.where, []).append((call, factor))
+                places.setdefault((call.where, call.n_classes), []).append((call, factor))
         for parts in places.values():
             if len(parts) == len(backwards):  # one in each: not several losses of one batch
                 self.take(averages.accumulation_mean(parts))
 
-    def take(self, found: Iterable[tuple[Finding, float]], again: bool = True) -> None:
+    def take(self, found: Iterable[tuple[Finding, float]]) -> None:
         for one, size in found:
-            self.ledger.add(one, size, again)
+            self.ledger.add(one, size)
             self.on_change()
 
     def _ask(self, check: Check, call: LossCall) -> None:

@@ -69,14 +69,8 @@ class Ledger:
     def __init__(self) -> None:
         self._found: dict[tuple[str, str], tuple[float, Finding]] = {}
 
-    def add(self, finding: Finding, size: float = 0.0, again: bool = True) -> None:
-        """Note a finding; the numbers kept are those of the largest ``size``, or the first ones.
-
-        Parameters
-        ----------
-        again : bool
-            Whether it counts once more: not where it only says more of what has been found before.
-        """
+    def add(self, finding: Finding, size: float = 0.0) -> None:
+        """Note a finding; the numbers kept are those of the largest ``size``, or the first ones."""
         key = (finding.code, finding.where)
         if is_silenced(*key):
             return
@@ -85,7 +79,7 @@ class Ledger:
             return
         before, known = self._found[key]
         worse = size > before or SEVERITIES.index(finding.severity) < SEVERITIES.index(known.severity)
-        count = known.count + (finding.count if again else 0)
+        count = known.count + finding.count
         self._found[key] = (max(size, before), replace(finding if worse else known, count=count))
 
     def findings(self) -> list[Finding]:

@@ -67,10 +67,14 @@ class Operations:
         origin = self._made("log", result, args, kwargs)
         if origin is None or origin.parent is None or not result.requires_grad:
             return
-        self._examination.clipped(origin)
         pick = origin.parent.find("pick")
+        clip = origin.parent.find("clip", "shift")
+        picked_first = clip is not None and clip.parent is not None and clip.parent.find("pick") is not None
         if pick is not None and pick.labels is not None:
             self._written(origin, pick.labels, True)
+        elif picked_first:
+            self._examination.calls += 1
+            self._examination.clipped(origin)
 
     def _clip(self, result: Tensor, args: Any, kwargs: Any) -> None:
         source = args[0] if args else kwargs.get("input")
@@ -123,14 +127,18 @@ class Operations:
                 if origin.kind == "rows":
                     self._examination.masked(origin.where, one.detach(), other.detach())
                 elif origin.find("log", "log_softmax") is not None:
-                    self._one_hot(origin, one, other)
+                    self._weighed(origin, one, other)
 
     def _divide(self, result: Tensor, args: Any, kwargs: Any) -> None:
         divisor = _number(args[1] if len(args) > 1 else kwargs.get("other"))
         self._scaled(result, args[0], None if not divisor else 1.0 / divisor)
 
     def _negate(self, result: Tensor, args: Any, kwargs: Any) -> None:
-        self._scaled(result, args[0], -1.0)
+        origin = self._provenance.of(args[0])
+        if origin is not None and origin.find("log", "log_softmax") is not None:
+            self._provenance.note(result, Origin("reshape", caller(), origin, axis=origin.axis))
+        else:
+            self._scaled(result, args[0], -1.0)
 
     def _mean(self, result: Tensor, args: Any, kwargs: Any) -> None:
         if isinstance(args[0], Tensor) and args[0].numel() == 1:
@@ -178,10 +186,14 @@ class Operations:
         self._provenance.note(result, Origin("pick", caller(), origin, source.detach(), source._version, labels=labels))
         self._written(origin, labels, source.requires_grad)
 
-    def _one_hot(self, origin: Origin, logs: Tensor, truth: Tensor) -> None:
-        if truth.shape != logs.shape or logs.ndim != 2 or truth.requires_grad or truth.numel() == 0:
+    def _weighed(self, origin: Origin, logs: Tensor, truth: Tensor) -> None:
+        """Look at log-probabilities weighed by a truth: a loss; weighed by what trains too, they are an entropy."""
+        if truth.shape != logs.shape or truth.requires_grad or not logs.requires_grad or truth.numel() == 0:
             return
-        if bool(((truth == 0) | (truth == 1)).all()) and bool((truth.sum(dim=-1) == 1).all()):
+        log = origin.find("log")
+        if log is not None:
+            self._examination.clipped(log)
+        if logs.ndim == 2 and bool(((truth == 0) | (truth == 1)).all()) and bool((truth.sum(dim=-1) == 1).all()):
             self._written(origin, truth.detach().to(torch.float32).argmax(dim=-1), logs.requires_grad)
 
     def _written(self, origin: Origin, labels: Tensor, trains: bool) -> None:

@@ -15,6 +15,8 @@ _TORCH = os.path.dirname(os.path.abspath(torch.__file__)) + os.sep
 _DOCTOR = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _CROSSENT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 
+_here = [os.getcwd()]
+
 
 @lru_cache(maxsize=4096)
 def _is_inside(filename: str) -> bool:
@@ -57,5 +59,10 @@ def _shown(filename: str) -> str:
     if filename.startswith("<"):
         return filename
     path = os.path.abspath(filename)
-    here = os.getcwd() + os.sep
+    here = _here[0] + os.sep
     return path[len(here) :] if path.startswith(here) else path
+
+
+def start_here() -> None:
+    """Show paths from the present working directory, wherever the script goes."""
+    _here[0] = os.getcwd()

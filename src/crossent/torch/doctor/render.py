@@ -18,7 +18,7 @@ article{border-left:4px solid #888;padding:0 0 0 1rem;margin:2rem 0}
 article.error{border-color:#c22}article.warning{border-color:#c80}article.note{border-color:#28c}
 h2{font-size:1.1rem;margin:0}.where{margin:0;font-family:ui-monospace,monospace;overflow-wrap:anywhere}
 table{border-collapse:collapse;margin:.5rem 0}th,td{text-align:left;padding:.1rem 1rem .1rem 0;vertical-align:top}
-th{font-weight:normal;opacity:.75}pre{padding:.6rem;background:#8881;overflow-x:auto}
+th{font-weight:normal;opacity:.75}pre{padding:.6rem;background:#8881;white-space:pre-wrap}
 """
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -54,7 +54,7 @@ def text(report: Report, *, colour: bool = False, width: int = 100) -> str:
     for note in report.notes:
         console.print(f"note: {note}", style="dim")
     console.print(summary(report), style="bold")
-    return out.getvalue()
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
 def _print_finding(console: Any, finding: Finding) -> None:

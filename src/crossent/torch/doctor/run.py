@@ -17,18 +17,19 @@ from crossent.torch.doctor.log import Log
 def main(folder: str, options: str, script: str, *arguments: str) -> None:
     """Run the script, and append what is found to a log in a folder."""
     log = Log(Path(folder))
-    source = Path(script).read_bytes()
+    path = os.path.abspath(script)
+    source = Path(path).read_bytes()
     sys.argv = [script, *arguments]
-    sys.path[0] = str(Path(script).resolve().parent)
+    sys.path[0] = str(Path(path).resolve().parent)
     module = types.ModuleType("__main__")
-    module.__dict__.update(__file__=script, __builtins__=__builtins__, __cached__=None)
+    module.__dict__.update(__file__=path, __builtins__=__builtins__, __cached__=None)
     sys.modules["__main__"] = module
     settings = json.loads(options)
     with doctor(**settings) as report:
         report.on_change(lambda: log.tell(report))
         try:
             with following(Path(folder), settings):
-                code = compile(source, script, "exec", dont_inherit=True)
+                code = compile(source, path, "exec", dont_inherit=True)
                 exec(code, module.__dict__)
             ended, status = "normally", 0
         except SystemExit as error:

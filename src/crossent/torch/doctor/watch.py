@@ -19,7 +19,7 @@ from crossent.torch.doctor.calls import LossCall
 from crossent.torch.doctor.examination import Examination, apart
 from crossent.torch.doctor.findings import Finding
 from crossent.torch.doctor.operations import Operations
-from crossent.torch.doctor.places import caller, caller_of_function, is_own
+from crossent.torch.doctor.places import caller, caller_of_function, is_own, start_here
 from crossent.torch.doctor.provenance import Provenance
 from crossent.torch.doctor.ranks import Ranks
 from crossent.torch.doctor.typed_gradients import gradient_of
@@ -78,6 +78,7 @@ class Watch(TorchFunctionMode):
         self._below: list[Any] | None = None  # the modes below this one, while it rests
 
     def __enter__(self) -> Watch:
+        start_here()
         self._hook = register_optimizer_step_post_hook(lambda *_: self._stepped())
         self._has_torch_function = torch.overrides.has_torch_function
         torch.overrides.has_torch_function = self._has_override
@@ -225,7 +226,11 @@ class Watch(TorchFunctionMode):
 
     def _stepped(self) -> None:
         """Look at what the step of an optimizer used, and decide whether to look at the next one."""
-        if self._over or os.getpid() != self._process:
+        if os.getpid() != self._process:
+            return
+        if self._over:
+            self._active = False
+            self._rest_or_return()
             return
         if self._backwards:
             used, self._backwards = self._backwards, []

@@ -104,7 +104,8 @@ def _imbalance(where: str, site: _Site, n: int) -> Iterator[Finding]:
     ratio = float(share.max() / share[seen].min())
     guess = np.maximum(site.first_probs, 1e-12)
     excess = float((share[seen] * np.log(share[seen] / guess[seen])).sum())
-    if ratio < 9 or excess < 0.3:
+    # One class holds most of the targets, or the frequencies are a long tail; letters of a text are neither.
+    if ratio < 9 or not ((share.max() >= 0.4 and excess >= 0.3) or excess >= 1.0):
         return
     numbers = {
         "most frequent": f"class {int(share.argmax())}, {share.max():.3g} of {n} targets",

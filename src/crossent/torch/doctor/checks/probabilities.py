@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from crossent.torch.doctor.advice import finding
@@ -108,15 +107,15 @@ def is_probability(origin: Origin | None, tensor: Tensor) -> bool:
     return any(are_distributions(tensor.movedim(axis, -1).flatten(0, -2)[:512].cpu()) for axis in axes)
 
 
-def clipped_log(origin: Origin, labels: NDArray[np.int64] | None, picked: Tensor | None) -> Iterator[Weighed]:
+def clipped_log(origin: Origin, picked: Tensor | None) -> Iterator[Weighed]:
     """Yield a finding for the logarithm of clipped or shifted probabilities.
 
     Parameters
     ----------
     origin : Origin
         Of the logarithm.
-    labels, picked : optional
-        Labels of the rows, and the probabilities at them before the clip, once it is known which entries count.
+    picked : optional
+        The probabilities at the labels before the clip, where it is known which entries count.
     """
     clip = None if origin.parent is None else origin.parent.find("clip", "shift")
     if clip is None or clip.source is None or not is_probability(clip.parent, clip.source):
