@@ -124,7 +124,7 @@ class SoftmaxClassifier(
         itself the directory is deleted.
     n_threads : int, default=1
         Threads that share a batch; the model has the same bits for any number. More than one helps on an idle machine
-        only: beside another busy process they take the time of one.
+        only: beside another busy process they take the time of one. Predictions of many rows use as many.
     random_state : int, RandomState, Generator or None, default=None
         Draws the order of the rows, the hidden layers' first weights, the dropout, and the held-out rows.
     dtype : "float32", "float64" or None, default=None
@@ -403,8 +403,7 @@ class SoftmaxClassifier(
             raise result.interruption
         if self.calibrate:
             assert held_out is not None
-            logits = np.concatenate([logits for _, logits in self._blocks(held_out.x)])
-            self.temperature_ = fit_temperature(logits, held_out.labels, held_out.probs)
+            self.temperature_ = fit_temperature(lambda: self._blocks(held_out.x), held_out.labels, held_out.probs)
 
     @classmethod
     def from_sklearn(cls, model: Any) -> Self:

@@ -15,7 +15,7 @@ from crossent.training.problem import Indices, Problem
 
 # Rows that the gradient is taken from where there are more, and those that the features' squares are from.
 GRADIENT_ROWS, SQUARE_ROWS = 8192, 2048
-# Each batch costs a few passes over the parameters: of large models there are fewer.
+# Each batch costs a few passes over the parameters and its logits: of large models there are fewer.
 GRADIENT_ENTRIES, FEWEST_GRADIENTS = 2**25, 4
 # Relative to the log-loss of the class shares: a good model of minibatch SGD stays below.
 WIDE = 0.02
@@ -29,7 +29,8 @@ def measure_gap(problem: Problem, theta: Array, order: Indices, l1: float, n_row
     it by ``|g_j|^2 / (2 h_j)`` or more. Where the slopes come from some of the rows, their expected squared error is
     taken off.
     """
-    most_batches = max(FEWEST_GRADIENTS, GRADIENT_ENTRIES // theta.size)
+    entries = theta.size + problem.batch_rows * problem.layer_sizes[-1]
+    most_batches = max(FEWEST_GRADIENTS, GRADIENT_ENTRIES // entries)
     rows = order[: min(GRADIENT_ROWS, most_batches * problem.batch_rows)]
     mean, error = _mean_gradient(problem, theta, rows)
     if len(rows) == n_rows:
