@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "training/network.hpp"
@@ -86,7 +87,7 @@ class Descending {
         // Other optimizers, the l1 penalty and an average change rows of weights that a batch does not touch in ways
         // that cannot be caught up with: there every step takes all of them.
         lazy_(rows.is_sparse() && descent.optimizer == Optimizer::sgd && descent.l1 == 0 && !parameters.average),
-        grad_(network.parameters()),
+        grad_(std::make_unique_for_overwrite<T[]>(network.parameters())),
         y_(descent.optimizer == Optimizer::schedule_free ? network.parameters() : 0),
         weight_(descent.weight_before) {
     const std::vector<Block>& all = network.blocks();
@@ -153,7 +154,7 @@ class Descending {
 
   void update(const Step& step) {
     const bool sparse = rows_.is_sparse();
-    if (sparse && !lazy_) network_.sparse_gradient(workers_, grad_.data());
+    if (sparse && !lazy_) network_.sparse_gradient(workers_, grad_.get());
     const SgdStep first{step.rate * descent_.rate_scale[0], descent_.momentum, descent_.nesterov, descent_.l2};
     const std::int64_t touched = lazy_ ? network_.sparse_layer().blocks() : 0;
     workers_.run(touched + static_cast<std::int64_t>(blocks_.size()), [&](std::int64_t k) {
@@ -162,8 +163,8 @@ class Descending {
         return;
       }
       const Block& block = blocks_[k - touched];
-      network_.block_gradient(block, grad_.data());
-      step_block(descent_, step, block, network_.parameters(), grad_.data(), y_.data(), factor_of(block), parameters_);
+      network_.block_gradient(block, grad_.get());
+      step_block(descent_, step, block, network_.parameters(), grad_.get(), y_.data(), factor_of(block), parameters_);
       if (lazy_ && block.layer == 0) {
         network_.sparse_layer().step_center(network_.out_bar(0), network_.batch_rows(), block.begin, block.end, first);
       }
@@ -177,7 +178,8 @@ class Descending {
   Parameters<T> parameters_;
   Workers workers_;
   bool lazy_;
-  std::vector<T> grad_, y_;
+  std::unique_ptr<T[]> grad_;  // not filled: of sparse rows most of it is never touched
+  std::vector<T> y_;
   std::vector<T> factor_;  // of each weight of the first layer, if features have rates of their own
   double weight_;
   std::vector<Block> blocks_;

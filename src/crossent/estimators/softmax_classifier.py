@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 
 from crossent.estimators.calibration import fit_temperature
@@ -28,6 +29,7 @@ Array = npt.NDArray[Any]
 DEFAULT_BATCH = 128
 GREATEST_ALPHA = 1e-4  # that alpha="auto" stands for
 NETWORK_PENALTY = 5.0  # as many times a linear model's, for a network fits noise sooner
+LONG_SQUARE = 32.0  # rows whose squared length is less have their weights penalised less
 DEFAULT_EPOCHS = 10
 # With less data more epochs: fewer steps than this leave even a convex problem unsolved.
 LEAST_STEPS = 2000
@@ -61,7 +63,8 @@ class SoftmaxClassifier(
     alpha : float or "auto", default="auto"
         Penalty on the weights, not on the biases. "auto" is 1 / n for rows of mass n (each row's weight times its
         summed truth), as of scikit-learn's ``LogisticRegression``, and 5 / n with hidden layers, but at most 1e-4;
-        1e-4 for ``partial_fit``, which does not know how many rows there will be.
+        1e-4 for ``partial_fit``, which does not know how many rows there will be. Sparse rows of a mean squared length
+        s below 32, such as normalised texts, need weights so much larger: of these a linear model takes s / 32 of it.
     l1_ratio : float, default=0.0
         In [0, 1]: the share of the penalty that is on the absolute values; those weights that it is too much for are
         exactly 0.
@@ -307,7 +310,8 @@ class SoftmaxClassifier(
         store = None if self.checkpoint is None else self._open_checkpoint(examples, held_out, start, rng)
         if held_out is None and (self.early_stopping or self.calibrate):
             examples, held_out = hold_out(examples, float(self.validation_fraction), rng)
-        self.alpha_ = self._penalty(float(examples.row_mass().sum()))
+        row_mass = examples.row_mass()
+        self.alpha_ = self._penalty(x, row_mass, float(row_mass.sum()))
         if self.solver == "exact":
             self._solve(examples, held_out, start, (X, y, sample_weight))
             return self
@@ -318,12 +322,16 @@ class SoftmaxClassifier(
     def _batch_rows(self) -> int:
         return DEFAULT_BATCH if self.batch_size == "auto" else int(self.batch_size)
 
-    def _penalty(self, mass: float | None = None) -> float:
-        """Return alpha, for rows of this mass."""
+    def _penalty(self, x: Any, weight: Array | None = None, mass: float | None = None) -> float:
+        """Return alpha, for rows like x, weighted, that have this mass together."""
         if self.alpha != "auto":
             return float(self.alpha)
-        strength = NETWORK_PENALTY if len(tuple(self.hidden_layer_sizes)) else 1.0
-        return GREATEST_ALPHA if mass is None else min(GREATEST_ALPHA, strength / mass)
+        if len(tuple(self.hidden_layer_sizes)):
+            strength = NETWORK_PENALTY
+        else:
+            strength = min(1.0, mean_square_length(x, weight) / LONG_SQUARE) if issparse(x) else 1.0
+        greatest = GREATEST_ALPHA * min(1.0, strength)
+        return greatest if mass is None else min(greatest, strength / mass)
 
     def _problem(self, examples: Examples, *, center: Any, mass_per_row: float | None = None) -> Problem:
         return Problem(
@@ -461,6 +469,11 @@ class SoftmaxClassifier(
         self.coefs_, self.intercepts_, self._dtype = weights, biases, weights[0].dtype
         for name, value in record.items():
             setattr(self, name, value)
+
+
+def mean_square_length(x: Any, weight: Array | None) -> float:
+    """Return the mean squared length of the rows of a sparse matrix."""
+    return float(np.average(np.asarray(x.multiply(x).sum(axis=1)).ravel(), weights=weight))
 
 
 def print_progress(event: TrainingEvent) -> None:

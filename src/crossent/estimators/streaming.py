@@ -76,7 +76,7 @@ class StreamingMixin(PredictionMixin):
         first = not hasattr(self, "coefs_")
         x = self._features(X, reset=first)
         if not hasattr(self, "_stream"):
-            self.alpha_ = self._penalty()
+            self.alpha_ = self._penalty(x)
             stream = self._new_stream()
             if not first:
                 stream.theta = np.concatenate(
@@ -165,7 +165,7 @@ class StreamingMixin(PredictionMixin):
         center: Any = survey.mean if self.center else False
         mass = self._mass(survey, weights)
         mass_per_row = mass / survey.rows
-        self.alpha_ = self._penalty(mass)
+        self.alpha_ = self._penalty(survey.x, survey.weight, mass)
 
         def problem(examples: Examples) -> Problem:
             made: Problem = self._problem(examples, center=center, mass_per_row=mass_per_row)
