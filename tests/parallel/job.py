@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,16 +15,41 @@ from sklearn.datasets import load_digits
 from crossent.estimators import SoftmaxClassifier, spread_checkpoints
 from crossent.ranks import closing_group
 
-out, fault = Path(sys.argv[1]), sys.argv[2]
-rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-first_life = os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
-spread_checkpoints.SECONDS_BETWEEN = 0.0
 FAULTY, EPOCH = 1, 4
 
 
-def break_down(event):
-    if not (first_life and rank == FAULTY and event.kind == "epoch" and event.epoch == EPOCH):
-        return
+def main(out, fault):
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    life = int(os.environ["TORCHELASTIC_RESTART_COUNT"])
+    spread_checkpoints.SECONDS_BETWEEN = 0.0
+    faulty = life == 0 and rank == FAULTY
+
+    def break_down(event):
+        if faulty and event.kind == "epoch" and event.epoch == EPOCH:
+            break_in_a_way(fault)
+
+    if faulty and fault == "full disk":
+        fill_the_disk(out)
+    with closing_group():
+        dist.init_process_group("gloo", timeout=timedelta(seconds=5))
+        x, y = load_digits(return_X_y=True)
+        model = SoftmaxClassifier(
+            (16,),
+            max_epochs=8,
+            random_state=0,
+            distributed=True,
+            checkpoint=out / "checkpoints",
+            callbacks=[break_down],
+        )
+        part = np.array_split(np.arange(len(x)), size)[rank]
+        model.fit(x[part], y[part])
+        if rank == 0:
+            np.savez(out / "model.npz", *model.coefs_, *model.intercepts_)
+            told = {"lives": 1 + life, "left": os.listdir(out / "checkpoints")}
+            (out / "told.json").write_text(json.dumps(told))
+
+
+def break_in_a_way(fault):
     if fault == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     elif fault == "stop":
@@ -36,32 +60,17 @@ def break_down(event):
         raise RuntimeError("a fault of one rank")
 
 
-if fault == "full disk" and first_life and rank == FAULTY:
+def fill_the_disk(out):
+    """Take what room there is, on the file system that the test made small, once the run is well under way."""
     write = spread_checkpoints.write_whole
 
     def write_on_full_disk(path, data):
-        # What there is room for is taken by another file, on the file system that the test made small.
         if int(path.parent.name.partition("-")[2]) >= 100:
             (out / "filler").write_bytes(b"0" * 2**22)
         write(path, data)
 
     spread_checkpoints.write_whole = write_on_full_disk
 
-with closing_group():
-    dist.init_process_group("gloo", timeout=timedelta(seconds=5))
-    x, y = load_digits(return_X_y=True)
-    model = SoftmaxClassifier(
-        (16,),
-        max_epochs=8,
-        random_state=0,
-        distributed=True,
-        checkpoint=out / "checkpoints",
-        callbacks=[break_down],
-    )
-    part = np.array_split(np.arange(len(x)), size)[rank]
-    started = time.time()
-    model.fit(x[part], y[part])
-    if rank == 0:
-        np.savez(out / "model.npz", *model.coefs_, *model.intercepts_)
-        lives = 1 + int(os.environ["TORCHELASTIC_RESTART_COUNT"])
-        (out / "told.json").write_text(json.dumps({"lives": lives, "left": os.listdir(out / "checkpoints")}))
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
