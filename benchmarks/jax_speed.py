@@ -1,0 +1,47 @@
+"""Time loss and gradient in JAX beside optax's, compiled, alternately in one process: ``python benchmarks/jax_speed.py``."""
+
+import argparse
+import statistics
+import time
+
+import jax
+import numpy as np
+import optax
+
+from crossent.jax import softmax_cross_entropy_with_integer_labels as ours
+
+SHAPES = ((60_000, 10), (8192, 1000), (256, 32_768))
+
+
+def compiled(loss):
+    return jax.jit(jax.value_and_grad(lambda logits, labels: loss(logits, labels).mean()))
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--rounds", type=int, default=7)
+    rounds = arguments.parse_args().rounds
+    contenders = {
+        "crossent.jax": compiled(ours),
+        "optax": compiled(optax.softmax_cross_entropy_with_integer_labels),
+    }
+    print(f"float32, {jax.devices()[0].platform}, median of {rounds} alternate calls, ms")
+    print(f"{'shape':>14} " + " ".join(f"{name:>13}" for name in contenders) + f" {'ratio':>7}")
+    rng = np.random.default_rng(0)
+    for shape in SHAPES:
+        logits = jax.numpy.asarray(rng.standard_normal(shape, np.float32))
+        labels = jax.numpy.asarray(rng.integers(0, shape[1], shape[0]))
+        seconds = {name: [] for name in contenders}
+        for at in range(rounds + 1):
+            for name, call in contenders.items():
+                start = time.perf_counter()
+                jax.block_until_ready(call(logits, labels))
+                if at:  # the first call compiles
+                    seconds[name].append(time.perf_counter() - start)
+        medians = [1e3 * statistics.median(each) for each in seconds.values()]
+        print(f"{shape[0]:>7}x{shape[1]:<6} " + " ".join(f"{ms:13.1f}" for ms in medians), end=" ")
+        print(f"{medians[0] / medians[1]:7.1f}")
+
+
+if __name__ == "__main__":
+    main()
