@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 NATIVE := $(wildcard native/*.?pp native/*/*.?pp)
 # torch is pinned in the extra "test": pip finds that CPU build; an unpinned torch would bring gigabytes of CUDA.
-BUILD_TOOLS := "scikit-build-core>=0.11" "nanobind>=2.9" ninja
+BUILD_TOOLS := "scikit-build-core>=0.11" "nanobind>=2.9" "cmake>=3.26" ninja
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test sanitize lint format bench races accuracy parity docs figures clean
@@ -26,8 +26,9 @@ install: $(VENV)/.installed ## set up .venv with crossent and everything its tes
 demo: install ## train a network on real images, open its report, explain one prediction
 	$(BIN)/python -m crossent demo --out demo
 
+# Files of tests are shared out to a process per core, four at most. Threads of PyTorch's that wait leave it to others.
 test: install ## run every test
-	$(BIN)/python -m pytest
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 sanitize: install ## run the kernels' tests under sanitizers of memory, arithmetic and threads; part of `make test`
 	$(BIN)/python -m pytest tests/hardening/test_sanitizers.py

@@ -1,4 +1,4 @@
-"""Time loss and gradient in JAX beside optax's, compiled, alternately in one process: ``python benchmarks/jax_speed.py``."""
+"""Time loss and gradient in JAX beside optax's, compiled, alternately: ``python benchmarks/jax_speed.py``."""
 
 import argparse
 import statistics
