@@ -10,7 +10,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from crossent.cli import demo, evaluate, explain, explore, export, info, predict, train
+from crossent.cli import demo, doctor, evaluate, explain, explore, export, info, predict, train
 
 _ERROR, _INTERRUPTED = 2, 130
 
@@ -28,6 +28,7 @@ app.command("predict")(predict.command)
 app.command("explain")(explain.command)
 app.command("export")(export.command)
 app.command("explore")(explore.command)
+app.command("doctor", context_settings={"allow_interspersed_args": False})(doctor.command)
 app.command("info")(info.command)
 app.command("demo")(demo.command)
 

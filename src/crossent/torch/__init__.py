@@ -1,5 +1,6 @@
 """Losses for PyTorch that keep their digits on confident rows."""
 
+from crossent.torch.doctor import doctor
 from crossent.torch.family import (
     focal_loss,
     generalized_cross_entropy,
@@ -17,6 +18,7 @@ __all__ = [
     "cross_entropy",
     "cross_entropy_from_log_probs",
     "cross_entropy_from_probs",
+    "doctor",
     "entmax15",
     "fenchel_young_loss",
     "focal_loss",

@@ -33,6 +33,10 @@ def cross_entropy_from_log_probs(input: Tensor, target: Tensor, **options: Any) 
     >>> cross_entropy_from_log_probs(torch.tensor([[0.5, 0.5]]).log(), torch.tensor([0]))
     tensor(0.6931)
     """
+    if torch.overrides.has_torch_function_variadic(input, target):
+        return torch.overrides.handle_torch_function(
+            cross_entropy_from_log_probs, (input, target), input, target, **options
+        )
     return _given(input, target, options, lambda row: -row)
 
 
@@ -58,6 +62,10 @@ def cross_entropy_from_probs(input: Tensor, target: Tensor, **options: Any) -> T
     >>> cross_entropy_from_probs(torch.tensor([[1e-30, 1.0]]), torch.tensor([0]))
     tensor(69.0776)
     """
+    if torch.overrides.has_torch_function_variadic(input, target):
+        return torch.overrides.handle_torch_function(
+            cross_entropy_from_probs, (input, target), input, target, **options
+        )
     # Near 1 the logarithm of the given number is as accurate as the number: nothing to gain.
     return _given(input, target, options, lambda row: -row.log())
 
