@@ -7,7 +7,7 @@ NATIVE := $(wildcard native/*.?pp native/*/*.?pp)
 BUILD_TOOLS := "scikit-build-core>=0.11" "nanobind>=2.9" ninja
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench races accuracy parity docs linkcheck wheel figures clean
+.PHONY: help install demo test sanitize lint format bench races accuracy parity docs linkcheck wheel figures clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ demo: install ## train a network on real images, open its report, explain one pr
 test: install ## run every test
 	$(BIN)/python -m pytest
 
+sanitize: install ## run the kernels' tests under sanitizers of memory, arithmetic and threads; part of `make test`
+	$(BIN)/python -m pytest tests/hardening/test_sanitizers.py
+
 lint: install ## ruff, mypy and clang-format, as the commit hooks run them
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -43,6 +46,7 @@ format: install ## rewrite the sources the way lint wants them
 bench: install ## time the loss beside its peers, and an epoch beside its matrix products
 	$(BIN)/python benchmarks/loss_speed.py
 	$(BIN)/python benchmarks/torch_speed.py
+	$(BIN)/python benchmarks/head_speed.py
 	$(BIN)/python benchmarks/training_speed.py
 
 races: install ## race training against its peers on six real data sets, an hour or two; fetches the packages they are in

@@ -21,12 +21,12 @@ import sys
 import time
 from collections.abc import Callable
 
-from peers import crossent_fit, mlp_fit, sklearn_fit, torch_fit
+from peers import Score, crossent_fit, mlp_fit, sklearn_fit, torch_fit
 from real_data import TASKS, Task
 from results import save
 from threadpoolctl import threadpool_limits
 
-FITS: dict[str, tuple[Callable[..., float], int, float]] = {
+FITS: dict[str, tuple[Callable[..., Score], int, float]] = {
     "crossent, linear": (crossent_fit(), 5, 0),
     "crossent, 128 units": (crossent_fit((128,)), 2, 0),
     "PyTorch loop, linear": (torch_fit(), 3, 0.1),
@@ -37,7 +37,7 @@ FITS: dict[str, tuple[Callable[..., float], int, float]] = {
 SPIN = "while True: pass"
 
 
-def seconds(fit: Callable[..., float], task: Task, budget: int, rate: float, threads: int) -> float:
+def seconds(fit: Callable[..., Score], task: Task, budget: int, rate: float, threads: int) -> float:
     with threadpool_limits(threads):
         start = time.perf_counter()
         fit(task, budget, rate, 0, threads)

@@ -6,6 +6,10 @@ Every contender computes the mean loss and its gradient with respect to the logi
 timed. Each round times all of them once, in turn; a ratio is the median over rounds of the ratio within a round, so
 that a machine that slows down for a while slows both sides. The roof of the in-place form is a copy of the logits
 (numpy.copyto, one thread): reading and writing that memory once is the least that a gradient costs.
+
+A pause comes before each: OpenMP's threads, PyTorch's and scikit-learn's, wait busily for some milliseconds after their
+work, and whoever came next would be timed beside them, without that core. Then a call that is not timed wakes the
+contender's own threads, which takes a millisecond where an idle core has to be woken with them.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ import crossent
 SHAPES = ((60_000, 10), (65_536, 100), (8_192, 1_000), (2_048, 32_768), (512, 131_072))
 DTYPES = {"float32": np.float32, "float64": np.float64, "bfloat16": ml_dtypes.bfloat16}
 COPY = "copy"
+PAUSE_SECONDS = 0.02
 Contender = Callable[[], float]
 
 
@@ -107,6 +112,8 @@ def sklearn_contender(logits: np.ndarray, labels: np.ndarray, threads: int) -> d
 
 
 def seconds_of(run: Contender) -> float:
+    time.sleep(PAUSE_SECONDS)
+    run()
     start = time.perf_counter()
     run()
     elapsed = time.perf_counter() - start

@@ -1,7 +1,8 @@
 """The classifiers that training is compared with: each fits a task under one budget and returns its test log-loss.
 
-A peer is `fit(task, budget, rate, seed, threads) -> test log-loss in nats`, `budget` being its epochs or iterations.
-The loss is taken from logits or log-probabilities, so that no peer is charged for another's clipping.
+A peer is `fit(task, budget, rate, seed, threads)`, `budget` being its epochs or iterations. It returns a function that
+gives the test log-loss in nats, for whoever times the fit alone. The loss is taken from logits or log-probabilities, so
+that no peer is charged for another's clipping.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from crossent import SoftmaxClassifier, cross_entropy
 
+Score = Callable[[], float]
 BATCH = 256
 MOMENTUM = 0.9
 
@@ -38,7 +40,7 @@ class Peer:
     """
 
     name: str
-    fit: Callable[..., float]
+    fit: Callable[..., Score]
     budgets: tuple[int, ...]
     rates: tuple[float, ...] = (0.0,)
     needs: str | None = None
@@ -84,29 +86,29 @@ def loss_of_logits(logits: np.ndarray, task: Task) -> float:
     return float(cross_entropy(np.ascontiguousarray(logits), truth))
 
 
-def crossent_fit(hidden: tuple[int, ...] = (), **options: object) -> Callable[..., float]:
-    def fit(task: Task, budget: int, rate: float, seed: int, threads: int) -> float:
+def crossent_fit(hidden: tuple[int, ...] = (), **options: object) -> Callable[..., Score]:
+    def fit(task: Task, budget: int, rate: float, seed: int, threads: int) -> Score:
         del rate  # the default is the one under test
         model = SoftmaxClassifier(hidden, max_epochs=budget, random_state=seed, n_threads=threads, **options)
         classes = range(len(task.classes)) if sp.issparse(task.y_train) else None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(task.x_train, task.y_train, classes=classes)
-        return loss_of_logits(every_class(model.predict_log_proba(task.x_test), model.classes_, task), task)
+        return lambda: _loss_of(model, task)
 
     return fit
 
 
-def sklearn_fit(solver: str) -> Callable[..., float]:
+def sklearn_fit(solver: str) -> Callable[..., Score]:
     return _logistic("sklearn.linear_model", solver)
 
 
-def sklearnex_fit(solver: str) -> Callable[..., float]:
+def sklearnex_fit(solver: str) -> Callable[..., Score]:
     return _logistic("sklearnex.linear_model", solver)
 
 
-def _logistic(module: str, solver: str) -> Callable[..., float]:
-    def fit(task: Task, budget: int, rate: float, seed: int, threads: int) -> float:
+def _logistic(module: str, solver: str) -> Callable[..., Score]:
+    def fit(task: Task, budget: int, rate: float, seed: int, threads: int) -> Score:
         del threads  # set by the caller for every library at once
         logistic = importlib.import_module(module).LogisticRegression
         model = logistic(solver=solver, C=rate, max_iter=budget, tol=1e-9, random_state=seed)
@@ -115,15 +117,15 @@ def _logistic(module: str, solver: str) -> Callable[..., float]:
     return fit
 
 
-def sgd_fit(task: Task, budget: int, rate: float, seed: int, threads: int) -> float:
+def sgd_fit(task: Task, budget: int, rate: float, seed: int, threads: int) -> Score:
     from sklearn.linear_model import SGDClassifier
 
     model = SGDClassifier("log_loss", alpha=rate, max_iter=budget, tol=None, random_state=seed, n_jobs=threads)
     return _fit_and_score(model, task)
 
 
-def mlp_fit(hidden: tuple[int, ...]) -> Callable[..., float]:
-    def fit(task: Task, budget: int, rate: float, seed: int, threads: int) -> float:
+def mlp_fit(hidden: tuple[int, ...]) -> Callable[..., Score]:
+    def fit(task: Task, budget: int, rate: float, seed: int, threads: int) -> Score:
         del threads
         from sklearn.neural_network import MLPClassifier
 
@@ -133,7 +135,7 @@ def mlp_fit(hidden: tuple[int, ...]) -> Callable[..., float]:
     return fit
 
 
-def snapml_fit(task: Task, budget: int, rate: float, seed: int, threads: int) -> float:
+def snapml_fit(task: Task, budget: int, rate: float, seed: int, threads: int) -> Score:
     """Its multiclass model is one against the rest without probabilities: they are its sigmoids, normalised."""
     from snapml import LogisticRegression
 
@@ -141,12 +143,10 @@ def snapml_fit(task: Task, budget: int, rate: float, seed: int, threads: int) ->
         max_iter=budget, regularizer=rate, fit_intercept=True, n_jobs=threads, random_state=seed, tol=1e-9
     )
     model.fit(task.x_train, task.y_train)
-    scores = task.x_test @ model.coef_.T + model.intercept_
-    log_sigmoid = -np.logaddexp(0, -scores)
-    return loss_of_logits(log_sigmoid, task)
+    return lambda: loss_of_logits(-np.logaddexp(0, -(task.x_test @ model.coef_.T + model.intercept_)), task)
 
 
-def numpy_fit(task: Task, budget: int, rate: float, seed: int, threads: int) -> float:
+def numpy_fit(task: Task, budget: int, rate: float, seed: int, threads: int) -> Score:
     """Fifteen lines of minibatch SGD with momentum and a learning rate that falls linearly to 0."""
     del threads
     rng = np.random.default_rng(seed)
@@ -174,13 +174,13 @@ def numpy_fit(task: Task, budget: int, rate: float, seed: int, threads: int) -> 
             weight += weight_velocity
             bias += bias_velocity
             step += 1
-    return loss_of_logits(task.x_test @ weight + bias, task)
+    return lambda: loss_of_logits(task.x_test @ weight + bias, task)
 
 
-def torch_fit(hidden: tuple[int, ...] = ()) -> Callable[..., float]:
+def torch_fit(hidden: tuple[int, ...] = ()) -> Callable[..., Score]:
     """The same loop in PyTorch."""
 
-    def fit(task: Task, budget: int, rate: float, seed: int, threads: int) -> float:
+    def fit(task: Task, budget: int, rate: float, seed: int, threads: int) -> Score:
         import torch
 
         torch.set_num_threads(threads)
@@ -200,13 +200,17 @@ def torch_fit(hidden: tuple[int, ...] = ()) -> Callable[..., float]:
                 torch.nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
                 optimizer.step()
                 decay.step()
-        with torch.no_grad():
-            return loss_of_logits(model(torch.from_numpy(task.x_test)).numpy(), task)
+
+        def score() -> float:
+            with torch.no_grad():
+                return loss_of_logits(model(torch.from_numpy(task.x_test)).numpy(), task)
+
+        return score
 
     return fit
 
 
-def saga_on_pairs(task: Task, budget: int, rate: float, seed: int, threads: int) -> float:
+def saga_on_pairs(task: Task, budget: int, rate: float, seed: int, threads: int) -> Score:
     """Soft truth for a classifier of labels: a row per class that has a share of it, the share as its weight."""
     del threads
     from sklearn.linear_model import LogisticRegression
@@ -216,14 +220,14 @@ def saga_on_pairs(task: Task, budget: int, rate: float, seed: int, threads: int)
     return _fit_and_score(model, task, (x, labels, share))
 
 
-def crossent_on_pairs(task: Task, budget: int, rate: float, seed: int, threads: int) -> float:
+def crossent_on_pairs(task: Task, budget: int, rate: float, seed: int, threads: int) -> Score:
     del rate
     x, labels, share = pairs(task)
     model = SoftmaxClassifier(max_epochs=budget, random_state=seed, n_threads=threads)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(x, labels, sample_weight=share)
-    return loss_of_logits(every_class(model.predict_log_proba(task.x_test), model.classes_, task), task)
+    return lambda: _loss_of(model, task)
 
 
 def pairs(task: Task) -> tuple[sp.csr_matrix, np.ndarray, np.ndarray]:
@@ -231,7 +235,7 @@ def pairs(task: Task) -> tuple[sp.csr_matrix, np.ndarray, np.ndarray]:
     return task.x_train[truth.row], truth.col.astype(np.int64), truth.data.astype(np.float64)
 
 
-def fasttext_fit(task: Task, budget: int, rate: float, seed: int, threads: int) -> float:
+def fasttext_fit(task: Task, budget: int, rate: float, seed: int, threads: int) -> Score:
     """fastText on the strings themselves, with character n-grams of 1 to 3 as here; it reads them from a file."""
     import fasttext
 
@@ -242,13 +246,17 @@ def fasttext_fit(task: Task, budget: int, rate: float, seed: int, threads: int) 
         model = fasttext.train_supervised(
             file.name, lr=rate, epoch=budget, dim=64, minn=1, maxn=3, bucket=2**17, thread=threads, verbose=0, seed=seed
         )
-    place = {f"__label__{c}": c for c in range(len(task.classes))}
-    log_probs = np.full((len(task.texts_test), len(task.classes)), np.log(1e-9), np.float64)
-    for row, text in enumerate(task.texts_test):
-        # The wrapper's predict is not for NumPy 2.
-        for prob, label in model.f.predict(_one_line(text) + "\n", len(task.classes), 0.0, "strict"):
-            log_probs[row, place[label]] = np.log(max(prob, 1e-9))
-    return loss_of_logits(log_softmax(log_probs, axis=1), task)
+
+    def score() -> float:
+        place = {f"__label__{c}": c for c in range(len(task.classes))}
+        log_probs = np.full((len(task.texts_test), len(task.classes)), np.log(1e-9), np.float64)
+        for row, text in enumerate(task.texts_test):
+            # The wrapper's predict is not for NumPy 2.
+            for prob, label in model.f.predict(_one_line(text) + "\n", len(task.classes), 0.0, "strict"):
+                log_probs[row, place[label]] = np.log(max(prob, 1e-9))
+        return loss_of_logits(log_softmax(log_probs, axis=1), task)
+
+    return score
 
 
 def _one_line(text: str) -> str:
@@ -264,13 +272,21 @@ def every_class(log_probs: np.ndarray, seen: np.ndarray, task: Task) -> np.ndarr
     return full
 
 
-def _fit_and_score(model: object, task: Task, rows: tuple[object, ...] | None = None) -> float:
+def _loss_of(model: SoftmaxClassifier, task: Task) -> float:
+    return loss_of_logits(every_class(model.predict_log_proba(task.x_test), model.classes_, task), task)
+
+
+def _fit_and_score(model: object, task: Task, rows: tuple[object, ...] | None = None) -> Score:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(*(rows or (task.x_train, task.y_train)))
-    if hasattr(model, "decision_function") and type(model).__name__ == "LogisticRegression":
-        log_probs = log_softmax(model.decision_function(task.x_test), axis=1)
-    else:
-        with np.errstate(divide="ignore"):
-            log_probs = np.log(model.predict_proba(task.x_test))
-    return loss_of_logits(every_class(log_probs, model.classes_, task), task)
+
+    def score() -> float:
+        if hasattr(model, "decision_function") and type(model).__name__ == "LogisticRegression":
+            log_probs = log_softmax(model.decision_function(task.x_test), axis=1)
+        else:
+            with np.errstate(divide="ignore"):
+                log_probs = np.log(model.predict_proba(task.x_test))
+        return loss_of_logits(every_class(log_probs, model.classes_, task), task)
+
+    return score

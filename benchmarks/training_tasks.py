@@ -142,10 +142,10 @@ class Record:
         seed = len(self.loss)
         with threadpool_limits(threads):
             wall, cpu = time.perf_counter(), time.process_time()
-            loss = peer.fit(task, budget, rate, seed, threads)
+            score = peer.fit(task, budget, rate, seed, threads)
             self.cpu.append(time.process_time() - cpu)
             self.wall.append(time.perf_counter() - wall)
-        self.loss.append(loss)
+            self.loss.append(score())
 
 
 def choose_rate(peer: Peer, task: Task, threads: int, most: int | None) -> float:
@@ -155,7 +155,7 @@ def choose_rate(peer: Peer, task: Task, threads: int, most: int | None) -> float
     losses = {}
     with threadpool_limits(threads):
         for rate in peer.rates:
-            losses[rate] = peer.fit(held_out, budget, rate, 0, threads)
+            losses[rate] = peer.fit(held_out, budget, rate, 0, threads)()
     return min(losses, key=losses.__getitem__)
 
 

@@ -106,9 +106,12 @@ class Rows {
   // The kernels index with labels: one out of range must not reach them, whoever calls.
   void check_labels() const {
     const auto* label = static_cast<const std::int64_t*>(label_->data());
-    std::int64_t all_below = -1;  // its sign stays while every label is below `classes`
-    for (std::int64_t i = 0; i < n; i++) all_below &= (label[i] < 0 ? -1 : label[i]) - classes;
-    if (all_below >= 0) throw std::out_of_range("label: an entry is not a class");
+    std::uint64_t all = ~std::uint64_t(0);  // its sign stays while every label is negative or below `classes`
+    for (std::int64_t i = 0; i < n; i++) {
+      const auto each = static_cast<std::uint64_t>(label[i]);
+      all &= each | (each - static_cast<std::uint64_t>(classes));
+    }
+    if (static_cast<std::int64_t>(all) >= 0) throw std::out_of_range("label: an entry is not a class");
   }
 
   MaybeView logits_, label_, row_weight_, loss_, grad_;

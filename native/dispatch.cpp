@@ -5,6 +5,8 @@
 #include <memory>
 #include <stdexcept>
 
+#include "idle_workers.hpp"
+
 namespace crossent {
 
 #ifdef CROSSENT_HAS_LEVEL_baseline
@@ -60,9 +62,9 @@ std::atomic<const Level*>& current() {
 }
 
 // Rows per unit of work: it depends on the shape alone, so that the units' sums, added in order, do not depend on the
-// threads. 256 KiB of floats: large beside the cost of handing it out, small beside a cache.
+// threads. 16384 numbers: large beside the cost of handing it out, and little to wait for at the end.
 std::int64_t unit_rows(std::int64_t classes) {
-  const std::int64_t rows = 65536 / (classes > 0 ? classes : 1);
+  const std::int64_t rows = 16384 / (classes > 0 ? classes : 1);
   return rows < 1 ? 1 : (rows + 15) / 16 * 16;
 }
 
@@ -70,18 +72,20 @@ template <class Job, class Kernel>
 double run_units(const Job& job, Kernel kernel, std::int64_t classes, Storage storage, std::int64_t n, int n_threads) {
   const std::int64_t rows = unit_rows(classes);
   const std::int64_t units = (n + rows - 1) / rows;
-  const std::size_t bytes = scratch_bytes(storage, classes);
-  std::vector<double> sums(static_cast<std::size_t>(units));
   const int threads = static_cast<int>(units < n_threads ? units : n_threads);
-#pragma omp parallel num_threads(threads) if (threads > 1)
-  {
-    const std::unique_ptr<char[]> scratch(new char[bytes]);
-#pragma omp for schedule(dynamic)
-    for (std::int64_t unit = 0; unit < units; unit++) {
-      const std::int64_t begin = unit * rows;
-      const std::int64_t end = begin + rows < n ? begin + rows : n;
-      sums[static_cast<std::size_t>(unit)] = kernel(job, begin, end, scratch.get());
-    }
+  const std::size_t bytes = scratch_bytes(storage, classes);
+  const std::unique_ptr<char[]> scratch(new char[bytes * static_cast<std::size_t>(threads)]);
+  std::vector<double> sums(static_cast<std::size_t>(units));
+  const auto work = [&](std::int64_t unit, int thread) {
+    const std::int64_t begin = unit * rows;
+    const std::int64_t end = begin + rows < n ? begin + rows : n;
+    char* const own = scratch.get() + bytes * static_cast<std::size_t>(thread);
+    sums[static_cast<std::size_t>(unit)] = kernel(job, begin, end, own);
+  };
+  if (threads <= 1) {
+    for (std::int64_t unit = 0; unit < units; unit++) work(unit, 0);
+  } else {
+    BorrowedWorkers(threads)->run(units, work, threads);
   }
   double total = 0, rest = 0;
   for (const double sum : sums) {  // compensated: a million rows must not cost the last digits

@@ -2,7 +2,8 @@
 //
 // Filling fresh 4 KiB pages costs several times the arithmetic of a gradient. A block given back is therefore kept, a
 // few of them at most, and handed to the system with MADV_FREE: until the next use the kernel may take its pages for
-// others, so that what is kept here is not withheld from anyone.
+// others, so that what is kept here is not withheld from anyone. Handing over interrupts the other cores, which takes
+// as long as a tenth of a small gradient: the last block, if it is not large, is handed over only when the next comes.
 #include "pages.hpp"
 
 #include <sys/mman.h>
@@ -18,6 +19,7 @@ namespace {
 
 constexpr std::size_t kHugePage = std::size_t(2) << 20;
 constexpr std::size_t kBlocksKept = 4;
+constexpr std::size_t kLarge = std::size_t(64) << 20;
 
 struct Block {
   void* start;
@@ -50,9 +52,10 @@ class Pages {
     const std::size_t rounded = (bytes + kHugePage - 1) / kHugePage * kHugePage;
     {
       const std::lock_guard<std::mutex> hold(lock_);
-      for (std::size_t i = 0; i < kept_.size(); i++) {
+      for (std::size_t i = kept_.size(); i-- > 0;) {  // the last one first: it may still be in the cache
         if (kept_[i].bytes != rounded) continue;
         const Block block = kept_[i];
+        if (i + 1 == kept_.size()) last_is_held_ = false;
         kept_.erase(kept_.begin() + static_cast<std::ptrdiff_t>(i));
         return block;
       }
@@ -61,24 +64,32 @@ class Pages {
   }
 
   void give_back(Block block) {
-#ifdef MADV_FREE
-    madvise(block.start, block.bytes, MADV_FREE);
-#endif
     Block oldest{nullptr, 0};
     {
       const std::lock_guard<std::mutex> hold(lock_);
+      // Under the lock: nobody must take a block between the two.
+      if (last_is_held_ && !kept_.empty()) hand_over(kept_.back());
       if (kept_.size() == kBlocksKept) {
         oldest = kept_.front();
         kept_.erase(kept_.begin());
       }
+      last_is_held_ = block.bytes <= kLarge;
+      if (!last_is_held_) hand_over(block);
       kept_.push_back(block);
     }
     unmap(oldest);
   }
 
  private:
+  static void hand_over(Block block) {
+#ifdef MADV_FREE
+    madvise(block.start, block.bytes, MADV_FREE);
+#endif
+  }
+
   std::mutex lock_;
   std::vector<Block> kept_;
+  bool last_is_held_ = false;  // whether the last of them is not handed over yet
 };
 
 Pages& pages() {

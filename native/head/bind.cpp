@@ -4,8 +4,9 @@
 #include <nanobind/stl/optional.h>
 
 #include <optional>
+#include <string>
 
-#include "head/rows.hpp"
+#include "head/head.hpp"
 
 namespace nb = nanobind;
 
@@ -46,10 +47,10 @@ struct Held {
         class_weight(class_weight),
         row_weight(row_weight),
         z_weight(z_weight) {
-    require(count >= 0 && classes >= 1 && groups >= 1 && n_threads >= 1, "count, classes, groups or n_threads too small");
+    require(count >= 0 && classes >= 1 && groups >= 1 && n_threads >= 1,
+            "count, classes, groups or n_threads too small");
     require(classes < std::numeric_limits<std::int32_t>::max(), "at most 2147483646 classes");
-    const std::int64_t entries =
-        entry_class && count > 0 ? static_cast<std::int64_t>(entry_class->size()) / count : 0;
+    const std::int64_t entries = entry_class && count > 0 ? static_cast<std::int64_t>(entry_class->size()) / count : 0;
     Rows<A> rows{};
     rows.count = count;
     rows.classes = classes;
@@ -98,18 +99,30 @@ struct Held {
     chunk.survey(all, group);
   }
 
-  void conclude(Out<double> loss, std::optional<Out<double>> lse, std::optional<Out<std::int32_t>> leader) {
+  void results(Out<double> loss, std::optional<Out<double>> lse, std::optional<Out<std::int32_t>> leader) {
     const auto n = static_cast<std::size_t>(chunk.rows.count);
     require(loss.shape(0) == n && (!lse || lse->shape(0) == n) && (!leader || leader->shape(0) == n),
             "loss, lse and leader must have an entry per row");
-    nb::gil_scoped_release release;
-    chunk.conclude();
     for (std::size_t i = 0; i < n; ++i) {
       const Row<A>& row = chunk.rows.row[i];
       loss.data()[i] = chunk.rows.loss[i];
       if (lse) lse->data()[i] = double(row.top) + row.log_part;
       if (leader) leader->data()[i] = row.leader;
     }
+  }
+
+  void conclude() {
+    nb::gil_scoped_release release;
+    chunk.conclude();
+  }
+
+  // In place.
+  void thin(Logits<A> z, std::int64_t first, double threshold, std::uint64_t seed, Given<std::int64_t> row_number) {
+    const Tile<A> all = tile(z, first);
+    const std::int64_t* numbers = pointer(row_number, chunk.rows.count, "row_number must have an entry per row");
+    require(numbers != nullptr, "row_number: None");
+    nb::gil_scoped_release release;
+    chunk.thin(all, {threshold, seed, numbers});
   }
 
   void gradient(Logits<A> z, std::int64_t first, std::optional<Out<double>> sums) {
@@ -132,23 +145,137 @@ struct Held {
   }
 };
 
+// The address in a capsule of scipy.linalg.cython_blas.__pyx_capi__, whose name is its C signature.
+template <class A>
+Gemm<A> gemm_from(nb::handle capsule) {
+  const char* name = PyCapsule_GetName(capsule.ptr());
+  if (!name) nb::raise_python_error();
+  require(std::string(name).find("int *") != std::string::npos, "the BLAS function must take 32-bit dimensions");
+  return reinterpret_cast<Gemm<A>>(PyCapsule_GetPointer(capsule.ptr(), name));
+}
+
+using AnyMatrix = nb::ndarray<nb::ro, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+template <class A>
+using Matrix = nb::ndarray<const A, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+template <class A>
+using MutableMatrix = std::optional<nb::ndarray<A, nb::ndim<2>, nb::c_contig, nb::device::cpu>>;
+template <class A>
+using Buffer = std::optional<Out<A>>;
+
+template <class A>
+A* room(const MutableMatrix<A>& matrix, std::int64_t rows, std::int64_t columns, const char* expectation) {
+  require(!matrix || (static_cast<std::int64_t>(matrix->shape(0)) == rows &&
+                      static_cast<std::int64_t>(matrix->shape(1)) == columns),
+          expectation);
+  return matrix ? matrix->data() : nullptr;
+}
+
+// Keeps weight and bias alive.
+template <class A>
+struct HeldHead {
+  AnyMatrix weight;
+  Given<A> bias;
+  Head<A> head;
+
+  HeldHead(nb::handle gemm, AnyMatrix given, bool bfloat, Given<A> bias, double logit_scale, std::int64_t row_block,
+           std::int64_t class_tile)
+      : weight(given), bias(bias) {
+    require(row_block >= 1 && class_tile >= 1, "row_block or class_tile too small");
+    const bool narrow = weight.itemsize() == 2;
+    require(narrow || weight.dtype() == nb::dtype<A>(), "weight must have the computing type, or 16 bits");
+    const auto classes = static_cast<std::int64_t>(weight.shape(0)),
+               features = static_cast<std::int64_t>(weight.shape(1));
+    head.products = {gemm_from<A>(gemm), features, static_cast<A>(logit_scale)};
+    head.weight = {weight.data(), narrow, bfloat, classes, features};
+    head.bias = pointer(bias, classes, "bias must have an entry per class");
+    head.row_block = row_block;
+    head.class_tile = class_tile;
+  }
+
+  A* kept_of(const Held<A>& chunk, const Matrix<A>& x, const Buffer<A>& kept) const {
+    const std::int64_t count = chunk.chunk.rows.count;
+    require(static_cast<std::int64_t>(x.shape(0)) == count &&
+                static_cast<std::int64_t>(x.shape(1)) == head.products.features,
+            "x must have the chunk's rows and the weight's features");
+    require(chunk.chunk.rows.classes == head.weight.classes, "the chunk must have the weight's classes");
+    require(!kept || static_cast<std::int64_t>(kept->shape(0)) >= count * head.weight.classes,
+            "kept must have room for the chunk's logits");
+    return kept ? kept->data() : nullptr;
+  }
+
+  void forward(Held<A>& chunk, Matrix<A> x, Buffer<A> kept) const {
+    A* logits = kept_of(chunk, x, kept);
+    nb::gil_scoped_release release;
+    head.forward(chunk.chunk, x.data(), logits);
+  }
+
+  void backward(Held<A>& chunk, Matrix<A> x, Buffer<A> kept, Buffer<A> x_parts, MutableMatrix<A> x_grad,
+                MutableMatrix<A> weight_grad, bool fresh, Buffer<double> bias_sums, MutableMatrix<A> target_grad,
+                double threshold, std::uint64_t seed, Given<std::int64_t> row_number, MutableMatrix<A> stepped,
+                MutableMatrix<A> velocity, double rate, double momentum, double decay) const {
+    A* logits = kept_of(chunk, x, kept);
+    const Rows<A>& rows = chunk.chunk.rows;
+    const std::int64_t d = head.products.features, classes = head.weight.classes;
+    Outputs<A> out;
+    out.x_grad = room(x_grad, rows.count, d, "x_grad must have the shape of x");
+    require(bool(x_parts) == bool(x_grad) &&
+                (!x_parts || static_cast<std::int64_t>(x_parts->shape(0)) >= rows.groups * rows.count * d),
+            "x_parts must have room for x's gradient once per group");
+    out.x_parts = x_parts ? x_parts->data() : nullptr;
+    out.weight_grad = room(weight_grad, classes, d, "weight_grad must have the shape of the weight");
+    out.fresh = fresh;
+    out.bias_sums = bias_sums ? bias_sums->data() : nullptr;
+    require(!bias_sums || static_cast<std::int64_t>(bias_sums->shape(0)) == classes, "bias_sums: one per class");
+    out.target_grad = room(target_grad, rows.count, classes, "target_grad must have the shape of the logits");
+    out.thinning = {threshold, seed, pointer(row_number, rows.count, "row_number must have an entry per row")};
+    require(threshold == 0 || row_number, "row_number: None");
+    A* theta = room(stepped, classes, d, "the weight to step must have its own shape");
+    require(!theta || (velocity && theta == head.weight.data), "a step is taken on the weight itself, with a velocity");
+    out.step = {theta, room(velocity, classes, d, "velocity must have the shape of the weight"), static_cast<A>(rate),
+                static_cast<A>(momentum), static_cast<A>(decay)};
+    nb::gil_scoped_release release;
+    head.backward(chunk.chunk, x.data(), logits, out);
+  }
+};
+
+template <class A>
+void bind_head_type(nb::module_& m, const char* name) {
+  using H = HeldHead<A>;
+  nb::class_<H>(m, name, "A linear head: its weight, bias, and the products with them.")
+      .def(nb::init<nb::handle, AnyMatrix, bool, Given<A>, double, std::int64_t, std::int64_t>(), nb::arg("gemm"),
+           nb::arg("weight").noconvert(), nb::kw_only(), nb::arg("bfloat"), nb::arg("bias").noconvert().none(),
+           nb::arg("logit_scale"), nb::arg("row_block"), nb::arg("class_tile"))
+      .def("forward", &H::forward, nb::arg("chunk"), nb::arg("x").noconvert(), nb::arg("kept").noconvert().none(),
+           "Make the chunk's logits and losses; keep the logits if there is room.")
+      .def("backward", &H::backward, nb::arg("chunk"), nb::arg("x").noconvert(), nb::kw_only(),
+           nb::arg("kept").noconvert().none(), nb::arg("x_parts").noconvert().none(),
+           nb::arg("x_grad").noconvert().none(), nb::arg("weight_grad").noconvert().none(), nb::arg("fresh"),
+           nb::arg("bias_sums").noconvert().none(), nb::arg("target_grad").noconvert().none(), nb::arg("threshold"),
+           nb::arg("seed"), nb::arg("row_number").noconvert().none(), nb::arg("stepped").noconvert().none(),
+           nb::arg("velocity").noconvert().none(), nb::arg("rate"), nb::arg("momentum"), nb::arg("decay"),
+           "Make the gradients, or take a step on the weight with its gradient.");
+}
+
 template <class A>
 void bind_type(nb::module_& m, const char* name) {
   using H = Held<A>;
   nb::class_<H>(m, name, "A chunk of rows of a head; keeps its truth's arrays alive.")
       .def(nb::init<std::int64_t, std::int64_t, std::int64_t, Given<std::int64_t>, Given<double>, Probs<A>, Given<A>,
                     double, Given<double>, Given<double>, double, double, double, int>(),
-           nb::arg("count"), nb::arg("classes"), nb::arg("groups"), nb::kw_only(), nb::arg("entry_class").noconvert().none(),
-           nb::arg("entry_value").noconvert().none(), nb::arg("probs").noconvert().none(),
-           nb::arg("class_weight").noconvert().none(), nb::arg("smoothing"), nb::arg("row_weight").noconvert().none(),
-           nb::arg("z_weight").noconvert().none(), nb::arg("z_loss"), nb::arg("scale"), nb::arg("softcap"),
-           nb::arg("n_threads"))
+           nb::arg("count"), nb::arg("classes"), nb::arg("groups"), nb::kw_only(),
+           nb::arg("entry_class").noconvert().none(), nb::arg("entry_value").noconvert().none(),
+           nb::arg("probs").noconvert().none(), nb::arg("class_weight").noconvert().none(), nb::arg("smoothing"),
+           nb::arg("row_weight").noconvert().none(), nb::arg("z_weight").noconvert().none(), nb::arg("z_loss"),
+           nb::arg("scale"), nb::arg("softcap"), nb::arg("n_threads"))
       .def("finish", &H::finish, nb::arg("z").noconvert(), nb::arg("first"), nb::arg("bias").noconvert().none(),
            "Add the bias to a tile of products and cap it.")
       .def("survey", &H::survey, nb::arg("z").noconvert(), nb::arg("first"), nb::arg("group"),
            "Take in a tile of logits; tiles come in the order of their classes.")
-      .def("conclude", &H::conclude, nb::arg("loss").noconvert(), nb::arg("lse").noconvert().none(),
-           nb::arg("leader").noconvert().none(), "Write the rows' losses, when all tiles have been taken in.")
+      .def("conclude", &H::conclude, "Work out the losses, when all tiles have been taken in.")
+      .def("thin", &H::thin, nb::arg("grad").noconvert(), nb::arg("first"), nb::arg("threshold"), nb::arg("seed"),
+           nb::arg("row_number").noconvert(), "Round small entries of a tile's gradient to 0 or the threshold.")
+      .def("results", &H::results, nb::arg("loss").noconvert(), nb::arg("lse").noconvert().none(),
+           nb::arg("leader").noconvert().none(), "Write the rows' losses, log-sum-exp and largest class.")
       .def("gradient", &H::gradient, nb::arg("z").noconvert(), nb::arg("first"), nb::arg("sums").noconvert().none(),
            "Overwrite a tile of logits with the gradient; add its columns to sums.")
       .def("target_gradient", &H::target_gradient, nb::arg("z").noconvert(), nb::arg("first"),
@@ -163,4 +290,6 @@ void bind_type(nb::module_& m, const char* name) {
 void bind_head(nb::module_& m) {
   crossent::head::bind_type<float>(m, "HeadRows32");
   crossent::head::bind_type<double>(m, "HeadRows64");
+  crossent::head::bind_head_type<float>(m, "Head32");
+  crossent::head::bind_head_type<double>(m, "Head64");
 }

@@ -13,12 +13,12 @@ namespace crossent::head {
 // out, so that a confident row keeps what is left to the others.
 template <class A>
 struct Statistics {
-  A top;                 // m
-  std::int32_t leader;   // k, -1 before the first tile
-  double sum;            // Σ exp(z_c - m)
-  double mass;           // Σ p_c, without sparse entries
-  double dot;            // Σ p_c (m - z_c), likewise
-  double leader_mass;    // p_k, likewise
+  A top;                // m
+  std::int32_t leader;  // k, -1 before the first tile
+  double sum;           // Σ exp(z_c - m)
+  double mass;          // Σ p_c, without sparse entries
+  double dot;           // Σ p_c (m - z_c), likewise
+  double leader_mass;   // p_k, likewise
 };
 
 // What the tiles' second pass needs of a row, in a mean's scale and with all weights.
@@ -35,20 +35,20 @@ struct Row {
 template <class A>
 struct Rows {
   std::int64_t count, classes, entries, groups;
-  const std::int64_t* entry_class;   // (count, entries)
-  const double* entry_value;         // (count, entries), or null for 1
-  const A* probs;                    // (count, C) or null
+  const std::int64_t* entry_class;  // (count, entries)
+  const double* entry_value;        // (count, entries), or null for 1
+  const A* probs;                   // (count, C) or null
   std::int64_t probs_step;
-  const A* class_weight;             // (C) or null
+  const A* class_weight;  // (C) or null
   double smoothing;
-  const double* row_weight;          // (count) or null
-  const double* z_weight;            // (count) or null
-  double z_loss, scale, softcap;     // softcap 0: none
-  Statistics<A>* statistics;         // (groups, count)
-  A* entry_logit;                    // (count, entries)
-  double* entry_grad;                // (count, entries)
-  Row<A>* row;                       // (count)
-  double* loss;                      // (count)
+  const double* row_weight;       // (count) or null
+  const double* z_weight;         // (count) or null
+  double z_loss, scale, softcap;  // softcap 0: none
+  Statistics<A>* statistics;      // (groups, count)
+  A* entry_logit;                 // (count, entries)
+  double* entry_grad;             // (count, entries)
+  Row<A>* row;                    // (count)
+  double* loss;                   // (count)
 };
 
 // A tile: rows [begin, end), classes [first, first + width). The rows lie `step` numbers apart, begin at tile row 0.
@@ -66,12 +66,19 @@ struct Kernels {
   void (*survey)(const Rows<A>& rows, const Tile<A>& tile, std::int64_t group);
   // Losses, and what the second pass needs, of rows [begin, end), from all statistics.
   void (*conclude)(const Rows<A>& rows, std::int64_t begin, std::int64_t end);
-  // The gradient, over the logits.
-  void (*gradient)(const Rows<A>& rows, const Tile<A>& tile);
+  // The gradient into grad_out, whose rows lie grad_step apart; it may be the logits.
+  void (*gradient)(const Rows<A>& rows, const Tile<A>& tile, A* grad_out, std::int64_t grad_step);
   // target_out (step as given) = derivative of the scaled loss with respect to the base of each class.
   void (*target_gradient)(const Rows<A>& rows, const Tile<A>& tile, A* target_out, std::int64_t target_step);
   // sum[c] += Σ over the tile's rows.
   void (*column_sums)(const Tile<A>& tile, double* sum);
+  // Of a row's entries below the threshold each becomes 0, or the threshold with its sign, at random, so that its
+  // expectation stays. Writes the places of those that are not 0, and returns how many there are; leaves the others.
+  // An entry's luck depends on the key and on its class alone.
+  std::int64_t (*thin)(A* grad, std::int64_t width, std::int64_t first, double threshold, std::uint64_t key,
+                       std::int32_t* kept_out);
+  // Numbers of 16 bits, bfloat16 or float16, to A.
+  void (*widen)(const std::uint16_t* from, std::int64_t count, bool bfloat, A* to);
 };
 
 }  // namespace crossent::head

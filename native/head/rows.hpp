@@ -16,6 +16,20 @@ inline void require(bool holds, const char* expectation) {
   if (!holds) throw std::invalid_argument(expectation);
 }
 
+// How the gradient of "unbiased" is rounded.
+struct Thinning {
+  double threshold = 0;  // of a row of weight 1; 0 for the exact gradient
+  std::uint64_t seed = 0;
+  const std::int64_t* row_number = nullptr;
+};
+
+inline std::uint64_t key_of(std::uint64_t seed, std::int64_t row) {
+  std::uint64_t x = seed + 0x9e3779b97f4a7c15ull * (static_cast<std::uint64_t>(row) + 1);
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;  // splitmix64
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
+  return x ^ (x >> 31);
+}
+
 template <class A>
 struct Chunk {
   Rows<A> rows;
@@ -47,17 +61,38 @@ struct Chunk {
     by_rows(tile, [&](const Tile<A>& part) { kernels().survey(rows, part, group); });
   }
 
-  void conclude() { kernels().conclude(rows, 0, rows.count); }
+  void conclude() {
+#pragma omp parallel for schedule(static) num_threads(n_threads) if (n_threads > 1)
+    for (std::int64_t begin = 0; begin < rows.count; begin += 16)
+      kernels().conclude(rows, begin, std::min(begin + 16, rows.count));
+  }
 
   void gradient(const Tile<A>& tile, double* sums) {
-    by_rows(tile, [&](const Tile<A>& part) { kernels().gradient(rows, part); });
+    by_rows(tile, [&](const Tile<A>& part) { kernels().gradient(rows, part, part.z, part.step); });
     if (sums != nullptr) kernels().column_sums(tile, sums);
   }
 
-  void target_gradient(const Tile<A>& tile, A* out, std::int64_t step) {
+  void thin(const Tile<A>& tile, const Thinning& thinning) {
     by_rows(tile, [&](const Tile<A>& part) {
-      kernels().target_gradient(rows, part, out + part.begin * step, step);
+      std::vector<std::int32_t> kept(static_cast<std::size_t>(part.width));
+      for (std::int64_t row = part.begin; row < part.end; row++) {
+        A* grad = part.z + (row - part.begin) * part.step;
+        const double threshold = thinning.threshold * std::abs(rows.row[row].truth);
+        const std::int64_t found = kernels().thin(grad, part.width, part.first, threshold,
+                                                  key_of(thinning.seed, thinning.row_number[row]), kept.data());
+        std::int64_t next = 0;
+        for (std::int64_t k = 0; k < found; k++) {
+          const std::int64_t c = kept[static_cast<std::size_t>(k)];
+          std::fill(grad + next, grad + c, A(0));
+          next = c + 1;
+        }
+        std::fill(grad + next, grad + part.width, A(0));
+      }
     });
+  }
+
+  void target_gradient(const Tile<A>& tile, A* out, std::int64_t step) {
+    by_rows(tile, [&](const Tile<A>& part) { kernels().target_gradient(rows, part, out + part.begin * step, step); });
   }
 
   void entry_target_gradient(double* out) const {

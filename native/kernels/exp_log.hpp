@@ -103,7 +103,7 @@ inline F raised_exp_of_difference(F z, F m, F floor) {
 
 // x · 2^n in two exact steps and one rounding, for |n| <= 2040.
 inline double scale_by_power(double x, i64 n) {
-  const i64 half = n >> 1;
+  const i64 half = i64(u64(n + 4096) >> 1) - 2048;  // AVX2 has no shift that keeps the sign
   return x * bits_as<double>((half + 1023) << 52) * bits_as<double>((n - half + 1023) << 52);
 }
 
@@ -114,11 +114,11 @@ inline double scale_by_power(double x, i64 n) {
 [[gnu::always_inline]] inline double log1p_and_inverse(double x, double& inverse_out) {
   double u, rest;
   two_sum(1.0, x, u, rest);
-  // The exponent of u / (1/sqrt 2), found on the bits, is k.
-  const i64 k = (bits_as<i64>(u) - 0x3fe6a09e667f3bcdll) >> 52;
+  // The exponent of u / (1/sqrt 2), found on the bits, is k; as u >= 1 it is not negative.
+  const u64 k = (bits_as<u64>(u) - 0x3fe6a09e667f3bcdull) >> 52;
   const double down = bits_as<double>((1023 - k) << 52);
   // Exact: u · 2^-k is in [0.707, 1.42), and rest · 2^-k is below an ulp of it.
-  const double t = k == 0 ? x : (u * down - 1.0) + rest * down;
+  const double t = u < 1.41421356237309514547 ? x : (u * down - 1.0) + rest * down;
   const double v = 2.0 + t;
   const double both = 1.0 / (u * v);
   inverse_out = both * v;
@@ -133,7 +133,7 @@ inline double scale_by_power(double x, i64 n) {
   p = p * z + 0.66666666666667072071;
   const double half_square = 0.5 * t * t;
   const double correction = s * (half_square + z * p);
-  const double whole = double(k);
+  const double whole = bits_as<double>(k | 0x4330000000000000ull) - 0x1p52;  // k, by means that every level has
   const double result = whole * 0x1.62e42fefa38p-1 + (t - (half_square - (correction + whole * 0x1.ef35793c7673p-45)));
   // inf and NaN have no exponent to take out.
   return x < 0x1p1000 ? result : x;

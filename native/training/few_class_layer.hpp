@@ -18,8 +18,12 @@ class FewClassLayer {
   static constexpr std::int64_t kMostClasses = 24;  // from here on the BLAS is as fast
 
   static bool fits(const Rows<T>& rows) {
-    return !rows.is_sparse() && rows.classes <= kMostClasses && rows.column_step == 1;
+    return !rows.is_sparse() && rows.classes <= kMostClasses && rows.column_step == 1 &&
+           rows.features >= std::max(kFewestFeatures, 4 * rows.classes);
   }
+
+  // Of fewer features the lanes would be empty, and summing them up would take longer than filling them.
+  static constexpr std::int64_t kFewestFeatures = 16;
 
   // The rows named by order become the batch, the weights (features, classes) those of forward. `known` entries of
   // order say which rows come later.

@@ -35,6 +35,8 @@ struct Kernels {
   // Columns [begin, end) of grad = bar' · the first n rows; begin is a multiple of 16, grad is padded like the center.
   void (*few_gradient)(const PlacedRows<T>& rows, std::int64_t n, std::int64_t begin, std::int64_t end, const T* bar,
                        std::int64_t classes, T* grad, std::int64_t step);
+  // Sums of `count` columns of n rows, which are step apart; they are summed in double.
+  void (*sum_columns)(const T* values, std::int64_t n, std::int64_t step, std::int64_t count, T* sum_out);
   void (*relu)(T* values, std::int64_t n);
   // bar_i = output_i > 0 ? scale · bar_i : 0
   void (*relu_gradient)(const T* output, std::int64_t n, T scale, T* bar);

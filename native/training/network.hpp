@@ -17,7 +17,7 @@
 #include "training/few_class_layer.hpp"
 #include "training/rows.hpp"
 #include "training/sparse_layer.hpp"
-#include "training/workers.hpp"
+#include "workers.hpp"
 
 namespace crossent::training {
 
@@ -145,6 +145,7 @@ class Network {
  private:
   static constexpr std::int64_t kBlockWeights = 131072, kFewestInputs = 64, kBlockBiases = 512;
   static constexpr std::int64_t kShortShard = 64, kLongShard = 512, kShards = 8;
+  static constexpr std::int64_t kShardLogits = 1 << 20, kFewestRows = 8;
 
   static std::int64_t argmax(const T* values, std::int64_t n) { return std::max_element(values, values + n) - values; }
 
@@ -167,7 +168,11 @@ class Network {
     }
   }
 
-  std::int64_t shard_rows() const { return std::clamp((n_ / kShards + 15) / 16 * 16, kShortShard, kLongShard); }
+  std::int64_t shard_rows() const {
+    // Of many classes fewer rows: their logits are to be in the cache still when the loss comes to them.
+    const std::int64_t cached = std::max(kFewestRows, kShardLogits / sizes_.back());
+    return std::min(std::clamp((n_ / kShards + 15) / 16 * 16, kShortShard, kLongShard), cached);
+  }
 
   // Sum of work(begin, end) over the batch's shards, in their order.
   template <class Work>
@@ -279,11 +284,7 @@ class Network {
 
   // Sums of columns [begin, end) of the batch's rows.
   void sum_columns(const T* values, std::int64_t columns, std::int64_t begin, std::int64_t end, T* sum_out) const {
-    std::vector<double> sum(end - begin);
-    for (std::int64_t i = 0; i < n_; ++i) {
-      for (std::int64_t j = begin; j < end; ++j) sum[j - begin] += values[i * columns + j];
-    }
-    for (std::int64_t j = begin; j < end; ++j) sum_out[j - begin] = static_cast<T>(sum[j - begin]);
+    training_kernels<T>().sum_columns(values + begin, n_, columns, end - begin, sum_out);
   }
 
   std::vector<std::int64_t> sizes_;

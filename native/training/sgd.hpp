@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -99,7 +100,7 @@ class Descending {
         // that cannot be caught up with, and other processes have rows that touch others: there every step takes all.
         lazy_(rows.is_sparse() && descent.optimizer == Optimizer::sgd && descent.l1 == 0 && !parameters.average &&
               !others_.sum),
-        grad_(network.parameters() + 1),
+        grad_(std::make_unique_for_overwrite<T[]>(network.parameters() + 1)),
         y_(descent.optimizer == Optimizer::schedule_free ? network.parameters() : 0),
         weight_(descent.weight_before) {
     const std::vector<Block>& all = network.blocks();
@@ -168,16 +169,17 @@ class Descending {
 
   // Leaves the gradient over all processes' rows in grad_, and returns their loss.
   double sum_over_processes(double loss) {
-    if (rows_.is_sparse()) network_.sparse_gradient(workers_, grad_.data());
+    if (rows_.is_sparse()) network_.sparse_gradient(workers_, grad_.get());
     workers_.run(static_cast<std::int64_t>(blocks_.size()),
-                 [&](std::int64_t k) { network_.block_gradient(blocks_[k], grad_.data()); });
-    grad_.back() = static_cast<T>(loss);
-    others_.sum(grad_.data(), static_cast<std::int64_t>(grad_.size()));
-    return static_cast<double>(grad_.back());
+                 [&](std::int64_t k) { network_.block_gradient(blocks_[k], grad_.get()); });
+    T& summed = grad_[network_.parameters()];
+    summed = static_cast<T>(loss);
+    others_.sum(grad_.get(), network_.parameters() + 1);
+    return static_cast<double>(summed);
   }
 
   void update(const Step& step) {
-    if (rows_.is_sparse() && !lazy_ && !others_.sum) network_.sparse_gradient(workers_, grad_.data());
+    if (rows_.is_sparse() && !lazy_ && !others_.sum) network_.sparse_gradient(workers_, grad_.get());
     const SgdStep first{step.rate * descent_.rate_scale[0], descent_.momentum, descent_.nesterov, descent_.l2};
     const std::int64_t touched = lazy_ ? network_.sparse_layer().blocks() : 0;
     workers_.run(touched + static_cast<std::int64_t>(blocks_.size()), [&](std::int64_t k) {
@@ -186,8 +188,8 @@ class Descending {
         return;
       }
       const Block& block = blocks_[k - touched];
-      if (!others_.sum) network_.block_gradient(block, grad_.data());
-      step_block(descent_, step, block, network_.parameters(), grad_.data(), y_.data(), factor_of(block), parameters_);
+      if (!others_.sum) network_.block_gradient(block, grad_.get());
+      step_block(descent_, step, block, network_.parameters(), grad_.get(), y_.data(), factor_of(block), parameters_);
       if (lazy_ && block.layer == 0) {
         network_.sparse_layer().step_center(network_.out_bar(0), network_.batch_rows(), block.begin, block.end, first);
       }
@@ -202,7 +204,8 @@ class Descending {
   Others<T> others_;
   Workers workers_;
   bool lazy_;
-  std::vector<T> grad_;  // by all parameters, and room for the loss
+  // By all parameters, and room for the loss. Not filled: of sparse rows most of it is never touched.
+  std::unique_ptr<T[]> grad_;
   std::vector<T> y_;
   std::vector<T> factor_;  // of each weight of the first layer, if features have rates of their own
   double weight_;

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from crossent.estimators.loss_curve import LossCurveDisplay
     from crossent.estimators.softmax_classifier import SoftmaxClassifier
     from crossent.explanation import Comparison, Explanation, compare, explain
+    from crossent.head.linear import HeadGrad, linear_cross_entropy
     from crossent.head.plan import HeadPlan, head_plan
+    from crossent.head.sgd import FusedHeadSGD, fused_sgd_step
     from crossent.loss import LossGrad, cross_entropy, cross_entropy_and_grad
     from crossent.probabilities import cross_entropy_from_probs, entropy, kl_divergence
     from crossent.simplex import Certificate, Differential, Path, differential, differential_from_logits
@@ -25,6 +27,8 @@ _HOMES = {
     "Comparison": "explanation",
     "Differential": "simplex",
     "Explanation": "explanation",
+    "FusedHeadSGD": "head.sgd",
+    "HeadGrad": "head.linear",
     "HeadPlan": "head.plan",
     "LossCurveDisplay": "estimators.loss_curve",
     "LossGrad": "loss",
@@ -40,8 +44,10 @@ _HOMES = {
     "differential_from_logits": "simplex",
     "entropy": "probabilities",
     "explain": "explanation",
+    "fused_sgd_step": "head.sgd",
     "head_plan": "head.plan",
     "kl_divergence": "probabilities",
+    "linear_cross_entropy": "head.linear",
 }
 
 __all__ = [
@@ -49,6 +55,8 @@ __all__ = [
     "Comparison",
     "Differential",
     "Explanation",
+    "FusedHeadSGD",
+    "HeadGrad",
     "HeadPlan",
     "LossCurveDisplay",
     "LossGrad",
@@ -65,8 +73,10 @@ __all__ = [
     "differential_from_logits",
     "entropy",
     "explain",
+    "fused_sgd_step",
     "head_plan",
     "kl_divergence",
+    "linear_cross_entropy",
 ]
 
 

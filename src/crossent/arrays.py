@@ -89,4 +89,10 @@ def as_rows(array: Array, axis: int) -> Array:
     regular = rows.flags.aligned and (rows.shape[1] <= 1 or rows.strides[1] == rows.itemsize)
     if regular and (rows.shape[0] <= 1 or rows.strides[0] % rows.itemsize == 0):
         return rows
-    return np.ascontiguousarray(rows)
+    return contiguous(rows)
+
+
+def contiguous(array: Array, dtype: Any = None) -> Array:
+    """Return the array in C order and at an address that its dtype may have, itself where it is so already."""
+    ordered = np.ascontiguousarray(array, dtype)
+    return ordered if ordered.flags.aligned else ordered.copy()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from crossent.arrays import STORAGES, Array, as_array, as_rows, compute_dtype
+from crossent.arrays import STORAGES, Array, as_array, as_rows, compute_dtype, contiguous
 from crossent.conventions import TORCH, Convention
 from crossent.errors import invalid_type, invalid_value
 
@@ -152,7 +152,7 @@ def _labels(array: Array, row_shape: tuple[int, ...], classes: int, ignored: int
         return labels.astype(np.int64)
     low, high = int(labels.min()), int(labels.max())
     if low >= 0 and high < classes and not low <= ignored <= high:
-        return np.ascontiguousarray(labels, dtype=np.int64)
+        return contiguous(labels, np.int64)
     is_ignored = labels == ignored
     bad = ~is_ignored & ((labels < 0) | (labels >= classes))
     if bad.any():
@@ -182,7 +182,7 @@ def _weights(argument: str, value: object, shape: tuple[int, ...], of: str) -> A
         raise TypeError(f"{argument} has dtype {array.dtype}: expected real numbers")
     if array.shape != shape:
         raise ValueError(f"{argument} has shape {array.shape}: expected {shape}, one for each of {of}")
-    weights = np.ascontiguousarray(array, dtype=np.float64).reshape(shape)
+    weights = contiguous(array, np.float64).reshape(shape)
     good = (weights >= 0) & (weights < np.inf)
     if not good.all():
         first = int(np.argmin(good))

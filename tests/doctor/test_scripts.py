@@ -27,7 +27,7 @@ SCRIPTS = HERE / "scripts"
 MISTAKES = sorted(SCRIPTS.glob("*/mistake.py"))
 CLEAN = sorted([*SCRIPTS.glob("*/fixed.py"), *SCRIPTS.glob("healthy/*.py")])
 MARK = re.compile(r"# MISTAKE: ([\w-]+), (error|warning|note)$", re.MULTILINE)
-# Their processes meet in a file and start by themselves: nothing to gain from a fork, and they are run in another test.
+# It starts processes of its own: run by the installed command, in test_survival.py.
 OF_THEIR_OWN = {"ranks_with_different_counts"}
 CODES = {
     "double-softmax",

@@ -191,7 +191,7 @@ def test_average_of_an_averaging_optimizer_is_refused():
         SoftmaxClassifier(optimizer="schedule-free", average=True).fit(X, Y)
 
 
-def test_the_default_penalty_is_one_over_the_rows_mass_and_at_most_1e_4(rng):
+def test_the_default_penalty_is_one_over_the_rows_mass_at_most_1e_4_and_less_of_short_sparse_rows(rng):
     x, y = rng.normal(size=(40_000, 2)).astype(np.float32), rng.integers(3, size=40_000)
     quick = {"max_epochs": 1, "random_state": 0}
     assert SoftmaxClassifier(**quick).fit(x, y).alpha_ == pytest.approx(1 / 40_000)
@@ -203,6 +203,12 @@ def test_the_default_penalty_is_one_over_the_rows_mass_and_at_most_1e_4(rng):
         5 / 80_000
     )
     assert SoftmaxClassifier(alpha=0.25, **quick).fit(x, y).alpha_ == 0.25
+    short = csr_matrix(x / np.linalg.norm(x, axis=1, keepdims=True))
+    for rows, share in ((short, 1 / 32), (4 * short, 1 / 2), (16 * short, 1)):
+        assert SoftmaxClassifier(**quick).fit(rows, y).alpha_ == pytest.approx(share / 40_000)
+        assert SoftmaxClassifier(**quick).fit_stream([(rows, y), (rows, y)]).alpha_ == pytest.approx(share / 80_000)
+        assert SoftmaxClassifier(**quick).partial_fit(rows, y, classes=range(3)).alpha_ == pytest.approx(share * 1e-4)
+    assert SoftmaxClassifier((4,), **quick).fit(short, y).alpha_ == 1e-4
     with pytest.raises(TypeError, match="alpha = 'much' is a str"):
         SoftmaxClassifier(alpha="much").fit(x, y)
 

@@ -95,8 +95,9 @@ def expected(problem: Problem, loss_bar: np.ndarray) -> tuple[np.ndarray, ...]:
     z = scale * raw
     slope = np.full_like(z, scale)
     if cap is not None:
+        # 1 - tanh² cancels, in any precision.
+        slope /= np.cosh(z / cap) ** 2
         z = cap * np.tanh(z / cap)
-        slope *= 1.0 - (z / cap) ** 2
     loss, grad = reference.cross_entropy_and_grad(
         z, problem.target, weight=problem.class_weight, sample_weight=problem.sample_weight, **options
     )

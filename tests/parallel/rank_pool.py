@@ -16,7 +16,7 @@ TIMEOUT = 20.0
 class Pool:
     """A group of ranks: ``run(function, *arguments)`` calls a module's function on each, and returns their results."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, timeout: float = TIMEOUT) -> None:
         context = multiprocessing.get_context("forkserver")
         # Imported once, by the process that all ranks are forked from.
         context.set_forkserver_preload(["crossent.torch.parallel", "crossent.reference"])
@@ -24,7 +24,7 @@ class Pool:
         self.size, self.connections, self.processes = size, [], []
         for rank in range(size):
             here, there = context.Pipe()
-            process = context.Process(target=serve, args=(there, rank, size, port), daemon=True)
+            process = context.Process(target=serve, args=(there, rank, size, port, timeout), daemon=True)
             process.start()
             there.close()
             self.connections.append(here)
@@ -78,7 +78,7 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-def serve(connection, rank, size, port) -> None:
+def serve(connection, rank, size, port, timeout) -> None:
     import torch
     import torch.distributed as dist
 
@@ -86,7 +86,7 @@ def serve(connection, rank, size, port) -> None:
     warnings.simplefilter("error")
     torch.set_num_threads(1)
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE=str(size))
-    dist.init_process_group("gloo", timeout=timedelta(seconds=TIMEOUT))
+    dist.init_process_group("gloo", timeout=timedelta(seconds=timeout))
     try:
         while True:
             try:

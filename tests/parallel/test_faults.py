@@ -1,7 +1,12 @@
 """What is wrong on one rank is raised by all, and the group goes on."""
 
+import os
+import signal
+import time
+
 import pytest
 import rank_work
+from rank_pool import Pool
 
 
 @pytest.mark.parametrize("name", rank_work.FAULTS)
@@ -31,3 +36,26 @@ def test_a_rank_that_fails_in_backward_is_reported_by_all(pool):
 def test_a_weight_without_any_class_is_refused(pool):
     for answer in pool.run(rank_work.raised_without_classes):
         assert answer == "weight_shard has no rows on any rank: expected at least one class"
+
+
+@pytest.mark.parametrize(("blow", "timeout"), [(signal.SIGKILL, 60.0), (signal.SIGSTOP, 3.0)])
+def test_a_rank_that_is_gone_or_hangs_is_not_waited_for(blow, timeout):
+    pool = Pool(2, timeout)
+    try:
+        assert pool.run(rank_work.is_right) == [True, True]
+        os.kill(pool.processes[1].pid, blow)
+        start = time.monotonic()
+        pool.connections[0].send((rank_work.is_right, ()))
+        assert pool.connections[0].poll(20.0)
+        kind, trace = pool.connections[0].recv()
+        assert time.monotonic() - start < 15.0
+        assert kind == "raised"
+        assert "RuntimeError" in trace or "DistBackendError" in trace
+    finally:
+        pool.processes[1].kill()
+        pool.close()
+
+
+def test_a_group_that_is_started_again_agrees_anew(pools):
+    for answer in pools[2].run(rank_work.in_groups_of_their_own):
+        assert answer == [True, True, True]

@@ -4,6 +4,8 @@ import pytest
 import rank_work
 import torch
 
+from crossent.torch.parallel import step_cost
+
 D = 4
 
 
@@ -14,8 +16,8 @@ D = 4
     [
         (True, {}, 2),
         (True, {"weight": torch.ones(9)}, 3),
-        (True, {"label_smoothing": 0.1}, 3),
-        (True, {"label_smoothing": 0.1, "weight": torch.ones(9), "z_loss": 0.1, "ignore_index": 3}, 4),
+        (True, {"label_smoothing": 0.1}, 4),
+        (True, {"label_smoothing": 0.1, "weight": torch.ones(9), "z_loss": 0.1, "ignore_index": 3}, 5),
         (True, {"reduction": "none", "softcap": 30.0, "logit_scale": 2.0}, 2),
         (False, {}, 4),
         (False, {"label_smoothing": 0.1, "weight": torch.ones(9)}, 4),
@@ -23,7 +25,9 @@ D = 4
 )
 def test_payload_is_as_documented(pools, rows, dtype, labels, options, columns):
     size = 8 if dtype == torch.float64 else 4
-    expected = [("MAX", size * (rows + 1)), ("SUM", 8 * (columns * rows + 6)), ("SUM", size * (rows * D + 1))]
+    expected = [("MAX", size * (rows + 1)), ("SUM", 8 * (columns * rows + 5)), ("SUM", size * (rows * D + 1))]
+    cost = step_cost(9, D, rows, class_ranks=2, columns=columns, itemsize=size)
+    assert [each for _, each in expected] == [cost.top, cost.sums, cost.x_grad]
     for answer in pools[2].run(rank_work.payloads, options, rows, labels, dtype):
         assert answer == expected
 
@@ -31,4 +35,4 @@ def test_payload_is_as_documented(pools, rows, dtype, labels, options, columns):
 def test_another_number_of_rows_costs_one_small_reduction_more(pools):
     pools[2].run(rank_work.payloads, {}, 5)
     for answer in pools[2].run(rank_work.payloads, {}, 8, True, torch.float32, False):
-        assert answer == [("MAX", 4 * 6), ("MAX", 4 * 9), ("SUM", 8 * (2 * 8 + 6)), ("SUM", 4 * (8 * D + 1))]
+        assert answer == [("MAX", 4 * 6), ("MAX", 4 * 9), ("SUM", 8 * (2 * 8 + 5)), ("SUM", 4 * (8 * D + 1))]

@@ -3,6 +3,7 @@
 
 #include "../../kernels/label_scalars.hpp"
 #include "conclude.hpp"
+#include "thin.hpp"
 
 namespace {
 
@@ -29,7 +30,7 @@ inline F cap_slope(F z, NumberOf<F> cap) {
 }
 
 template <class A, bool far, bool capped>
-inline void scale_exponentials(A* z, i64 width, A m, double factor, A cap) {
+inline void scale_exponentials(const A* z, i64 width, A m, double factor, A cap, A* out) {
   using Vector = typename VectorOf<A>::type;
   using Exp = ExpOf<A>;
   constexpr int lanes = VectorOf<A>::lanes;
@@ -41,9 +42,9 @@ inline void scale_exponentials(A* z, i64 width, A m, double factor, A cap) {
     g = g * by.factor * by.power;
     if constexpr (capped) g *= cap_slope(x, cap);
     if (c < whole)
-      put_vector(g, z + c);
+      put_vector(g, out + c);
     else
-      __builtin_memcpy(z + c, &g, std::size_t(width - c) * sizeof(A));
+      __builtin_memcpy(out + c, &g, std::size_t(width - c) * sizeof(A));
   });
 }
 
@@ -63,37 +64,39 @@ inline void set_entries(const Rows<A>& rows, i64 row, A* grad, const Tile<A>& ti
 }
 
 template <class A>
-inline void gradient_row_of_caps(const Rows<A>& rows, i64 row, A* z, const Tile<A>& tile) {
+inline void gradient_row_of_caps(const Rows<A>& rows, i64 row, const A* z, const Tile<A>& tile, A* out) {
   const Row<A>& known = rows.row[row];
   for (i64 c = 0; c < tile.width; c++) {
     const double slope = cap_slope(double(z[c]), rows.softcap);
     const double e = exp_of_difference(double(z[c]), double(known.top));
-    z[c] = A((e * known.factor - known.truth * spread_truth(rows, row, tile.first + c)) * slope);
+    out[c] = A((e * known.factor - known.truth * spread_truth(rows, row, tile.first + c)) * slope);
   }
-  set_entries(rows, row, z, tile);
+  set_entries(rows, row, out, tile);
 }
 
 template <class A, bool capped>
-inline void gradient_row(const Rows<A>& rows, i64 row, A* z, const Tile<A>& tile) {
+inline void gradient_row(const Rows<A>& rows, i64 row, const A* z, const Tile<A>& tile, A* out) {
   const Row<A>& known = rows.row[row];
   const A cap = A(rows.softcap);
   if (capped && has_spread_truth(rows)) {
     // The slope belongs to the whole entry: it waits until the truth is subtracted.
-    gradient_row_of_caps(rows, row, z, tile);
+    gradient_row_of_caps(rows, row, z, tile, out);
     return;
   }
   absolute(known.top) <= ExpOf<A>::far
-      ? scale_exponentials<A, false, capped>(z, tile.width, known.top, known.factor, cap)
-      : scale_exponentials<A, true, capped>(z, tile.width, known.top, known.factor, cap);
-  if (has_spread_truth(rows)) subtract_truth(rows, row, tile, z);
-  set_entries(rows, row, z, tile);
+      ? scale_exponentials<A, false, capped>(z, tile.width, known.top, known.factor, cap, out)
+      : scale_exponentials<A, true, capped>(z, tile.width, known.top, known.factor, cap, out);
+  if (has_spread_truth(rows)) subtract_truth(rows, row, tile, out);
+  set_entries(rows, row, out, tile);
 }
 
 template <class A>
-void gradient(const Rows<A>& rows, const Tile<A>& tile) {
+void gradient(const Rows<A>& rows, const Tile<A>& tile, A* grad_out, i64 grad_step) {
   for (i64 row = tile.begin; row < tile.end; row++) {
-    A* z = tile.z + (row - tile.begin) * tile.step;
-    rows.softcap != 0 ? gradient_row<A, true>(rows, row, z, tile) : gradient_row<A, false>(rows, row, z, tile);
+    const A* z = tile.z + (row - tile.begin) * tile.step;
+    A* out = grad_out + (row - tile.begin) * grad_step;
+    rows.softcap != 0 ? gradient_row<A, true>(rows, row, z, tile, out)
+                      : gradient_row<A, false>(rows, row, z, tile, out);
   }
 }
 
@@ -152,8 +155,8 @@ void finish(const Tile<A>& tile, const A* bias, double softcap) {
 
 template <class A>
 constexpr crossent::head::Kernels<A> head_kernels() {
-  return {head::finish<A>,   head::survey<A>,          head::conclude<A>,
-          head::gradient<A>, head::target_gradient<A>, head::column_sums<A>};
+  return {head::finish<A>,          head::survey<A>,      head::conclude<A>, head::gradient<A>,
+          head::target_gradient<A>, head::column_sums<A>, head::thin<A>,     head::widen<A>};
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 // First pass over a tile of logits: the largest, and what is left to the other classes.
 #pragma once
 
-#include "../../kernels/vectors.hpp"
 #include "../../kernels/exp_log.hpp"
+#include "../../kernels/vectors.hpp"
 #include "../job.hpp"
 
 namespace {

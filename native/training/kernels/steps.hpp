@@ -34,6 +34,21 @@ void carry(A* velocity, A* theta, i64 n, const double* matrix) {
   }
 }
 
+template <class A>
+void sum_columns(const A* values, i64 n, i64 step, i64 count, A* sum_out) {
+  constexpr i64 stretch = 512;
+  for (i64 begin = 0; begin < count; begin += stretch) {
+    const i64 width = count - begin < stretch ? count - begin : stretch;
+    double sum[stretch] = {};
+    for (i64 i = 0; i < n; i++) {
+      const A* const row = values + i * step + begin;
+#pragma omp simd
+      for (i64 j = 0; j < width; j++) sum[j] += double(row[j]);
+    }
+    for (i64 j = 0; j < width; j++) sum_out[begin + j] = A(sum[j]);
+  }
+}
+
 // Written so that NaN stays NaN: a diverged network must not look like a dead one.
 template <class A>
 void relu(A* values, i64 n) {

@@ -10,8 +10,8 @@ namespace {
 
 template <class A>
 constexpr crossent::training::Kernels<A> training_kernels() {
-  return {add_sparse_product<A>, sgd_step<A>, carry<A>,         few_forward<A>,
-          few_gradient<A>,       relu<A>,     relu_gradient<A>, copy_row<A>};
+  return {add_sparse_product<A>, sgd_step<A>, carry<A>,         few_forward<A>, few_gradient<A>,
+          sum_columns<A>,        relu<A>,     relu_gradient<A>, copy_row<A>};
 }
 
 }  // namespace

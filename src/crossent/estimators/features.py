@@ -67,3 +67,13 @@ def as_rows(x: Any, dtype: np.dtype[Any]) -> Any:
         x = np.asarray(x, dtype=dtype)
     whole = all(stride % x.itemsize == 0 for stride in x.strides) and x.flags.aligned
     return x if whole else np.ascontiguousarray(x)
+
+
+def mean_square_length(x: Any, weight: Array | None = None) -> float | None:
+    """Return the mean squared length of a sparse matrix's rows, weighted; None for an array."""
+    return float(np.average(square_lengths(x), weights=weight)) if issparse(x) else None
+
+
+def square_lengths(x: Any) -> Array:
+    """Return the squared length of every row of a sparse matrix."""
+    return np.asarray(x.multiply(x).sum(axis=1)).ravel()

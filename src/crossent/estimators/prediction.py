@@ -11,6 +11,7 @@ from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
+from threadpoolctl import threadpool_limits
 
 from crossent.estimators.probabilities import log_softmax, softmax
 from crossent.estimators.truth import is_soft
@@ -28,6 +29,7 @@ class PredictionMixin(ClassifierMixin):  # type: ignore[misc]
     coefs_: list[Array]
     intercepts_: list[Array]
     temperature_: float
+    n_threads: int
     _dtype: np.dtype[Any]
     _features: Callable[..., Any]
 
@@ -98,12 +100,23 @@ class PredictionMixin(ClassifierMixin):  # type: ignore[misc]
         # In blocks: the layers of a large X would take more memory than X.
         widest = max(len(bias) for bias in self.intercepts_)
         step = max(1, min(PREDICTED_ROWS, PREDICTED_VALUES // widest))
-        for start in range(0, x.shape[0], step):
-            rows = slice(start, start + step)
-            yield rows, self._forward(x[rows])
+        if x.shape[0] <= step:
+            yield slice(0, x.shape[0]), self._forward(x)
+            return
+        # A BLAS that shares out each of many small products waits for its threads longer than they take.
+        with threadpool_limits(int(self.n_threads), user_api="blas"):
+            for start in range(0, x.shape[0], step):
+                rows = slice(start, start + step)
+                yield rows, self._forward(x[rows])
 
     def _forward(self, x: Any) -> Array:
         for weight, bias in zip(self.coefs_[:-1], self.intercepts_[:-1], strict=True):
-            x = np.maximum(x @ weight + bias, 0)
-        logits: Array = x @ self.coefs_[-1] + self.intercepts_[-1]
-        return logits
+            x = _product(x, weight, bias)
+            np.maximum(x, 0, out=x)
+        return _product(x, self.coefs_[-1], self.intercepts_[-1])
+
+
+def _product(x: Any, weight: Array, bias: Array) -> Array:
+    out: Array = x @ weight
+    out += bias
+    return out

@@ -14,11 +14,12 @@ from sklearn.base import BaseEstimator
 from crossent.estimators.calibration import fit_temperature
 from crossent.estimators.continuing import ContinuingMixin
 from crossent.estimators.exact import ExactMixin
+from crossent.estimators.features import mean_square_length
 from crossent.estimators.inputs import InputsMixin
 from crossent.estimators.interop import layers_of, record_of
 from crossent.estimators.parameters import as_generator, check_parameters
 from crossent.estimators.scikit_learn_callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
-from crossent.estimators.spread import SpreadMixin, everywhere
+from crossent.estimators.spread import SpreadMixin, common_temperature
 from crossent.estimators.streaming import StreamingMixin
 from crossent.estimators.weights import hold_out
 from crossent.training import Examples, Problem, TrainingEvent, TrainingOptions, TrainingResult, train
@@ -29,6 +30,7 @@ Array = npt.NDArray[Any]
 DEFAULT_BATCH = 128
 GREATEST_ALPHA = 1e-4  # that alpha="auto" stands for
 NETWORK_PENALTY = 5.0  # as many times a linear model's, for a network fits noise sooner
+LONG_SQUARE = 32.0  # rows whose squared length is less have their weights penalised less
 DEFAULT_EPOCHS = 10
 # With less data more epochs: fewer steps than this leave even a convex problem unsolved.
 LEAST_STEPS = 2000
@@ -63,7 +65,8 @@ class SoftmaxClassifier(
     alpha : float or "auto", default="auto"
         Penalty on the weights, not on the biases. "auto" is 1 / n for rows of mass n (each row's weight times its
         summed truth), as of scikit-learn's ``LogisticRegression``, and 5 / n with hidden layers, but at most 1e-4;
-        1e-4 for ``partial_fit``, which does not know how many rows there will be.
+        1e-4 for ``partial_fit``, which does not know how many rows there will be. Sparse rows of a mean squared length
+        s below 32, such as normalised texts, need weights so much larger: of these a linear model takes s / 32 of it.
     l1_ratio : float, default=0.0
         In [0, 1]: the share of the penalty that is on the absolute values; those weights that it is too much for are
         exactly 0.
@@ -131,7 +134,7 @@ class SoftmaxClassifier(
         run goes on from it on any number of processes. Needs PyTorch.
     n_threads : int, default=1
         Threads that share a batch; the model has the same bits for any number. More than one helps on an idle machine
-        only: beside another busy process they take the time of one.
+        only: beside another busy process they take the time of one. Predictions of many rows use as many.
     random_state : int, RandomState, Generator or None, default=None
         Draws the order of the rows, the hidden layers' first weights, the dropout, and the held-out rows.
     dtype : "float32", "float64" or None, default=None
@@ -319,7 +322,8 @@ class SoftmaxClassifier(
         store = None if self.checkpoint is None else self._open_checkpoint(examples, held_out, start, rng)
         if held_out is None and (self.early_stopping or self.calibrate):
             examples, held_out = hold_out(examples, float(self.validation_fraction), rng)
-        self.alpha_ = self._penalty(float(examples.row_mass().sum()))
+        row_mass = examples.row_mass()
+        self.alpha_ = self._penalty(mean_square_length(x, row_mass), float(row_mass.sum()))
         if self.solver == "exact":
             self._solve(examples, held_out, start, (X, y, sample_weight))
             return self
@@ -330,12 +334,16 @@ class SoftmaxClassifier(
     def _batch_rows(self) -> int:
         return DEFAULT_BATCH if self.batch_size == "auto" else int(self.batch_size)
 
-    def _penalty(self, mass: float | None = None) -> float:
-        """Return alpha, for rows of this mass."""
+    def _penalty(self, square: float | None, mass: float | None = None) -> float:
+        """Return alpha, for rows of this mass together, where sparse ones have this mean squared length."""
         if self.alpha != "auto":
             return float(self.alpha)
-        strength = NETWORK_PENALTY if len(tuple(self.hidden_layer_sizes)) else 1.0
-        return GREATEST_ALPHA if mass is None else min(GREATEST_ALPHA, strength / mass)
+        if len(tuple(self.hidden_layer_sizes)):
+            strength = NETWORK_PENALTY
+        else:
+            strength = 1.0 if square is None else min(1.0, square / LONG_SQUARE)
+        greatest = GREATEST_ALPHA * min(1.0, strength)
+        return greatest if mass is None else min(greatest, strength / mass)
 
     def _problem(self, examples: Examples, *, center: Any, mass_per_row: float | None = None) -> Problem:
         return Problem(
@@ -415,13 +423,10 @@ class SoftmaxClassifier(
             raise result.interruption
         if self.calibrate:
             assert held_out is not None
-            self.temperature_ = fit_temperature(*self._logits_and_truth(held_out))
-
-    def _logits_and_truth(self, held_out: Examples) -> tuple[Array, Any, Any]:
-        blocks = [logits for _, logits in self._blocks(held_out.x)]
-        logits = np.concatenate([np.zeros((0, len(self.classes_)), self._dtype), *blocks])
-        truth = logits, held_out.labels, held_out.probs
-        return everywhere(*truth) if self.distributed else truth
+            if self.distributed:
+                self.temperature_ = common_temperature(self._blocks(held_out.x), held_out, len(self.classes_))
+            else:
+                self.temperature_ = fit_temperature(lambda: self._blocks(held_out.x), held_out.labels, held_out.probs)
 
     @classmethod
     def from_sklearn(cls, model: Any) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy.typing as npt
 from scipy.sparse import issparse
 
 from crossent.errors import invalid_value
+from crossent.estimators.calibration import fit_temperature
+from crossent.estimators.features import square_lengths
 from crossent.estimators.parameters import as_generator
 from crossent.estimators.spread_checkpoints import SpreadCheckpoints, checksum
 from crossent.estimators.truth import class_weights, is_soft, label_vector, read_truth
@@ -52,11 +55,12 @@ class SpreadMixin:
         store = None if self.checkpoint is None else self._open_spread_checkpoint(ranks, examples, held_out, start, rng)
         if held_out is None and (self.early_stopping or self.calibrate):
             examples, held_out = _hold_out(ranks, examples, float(self.validation_fraction), rng)
-        total = np.array([examples.row_mass().sum()])
+        row_mass = examples.row_mass()
+        total = np.array([row_mass.sum(), row_mass @ square_lengths(x) if issparse(x) else 0.0])
         ranks.sum(total)
         if not total[0] > 0:
             raise ValueError("sample_weight is zero in every row of every rank: expected a positive weight somewhere")
-        self.alpha_ = self._penalty(float(total[0]))
+        self.alpha_ = self._penalty(total[1] / total[0] if issparse(x) else None, float(total[0]))
         problem = SpreadProblem(
             examples,
             tuple(self.hidden_layer_sizes),
@@ -110,14 +114,17 @@ class SpreadMixin:
         return SpreadCheckpoints(self.checkpoint, run, rng, ranks)
 
 
-def everywhere(logits: Array, labels: Array | None, probs: Any) -> tuple[Array, Array | None, Any]:
-    """Return the rows of all ranks, on each of them."""
+def common_temperature(blocks: Iterable[tuple[slice, Array]], held_out: Examples, n_classes: int) -> float:
+    """Return the temperature that suits all ranks' held-out rows, from this rank's logits of its own."""
     ranks = current_ranks()
 
     def whole(part: Any) -> Array:
         return np.concatenate(ranks.gather(part.toarray() if issparse(part) else part))
 
-    return whole(logits), None if labels is None else whole(labels), None if probs is None else whole(probs)
+    own = np.concatenate([np.zeros((0, n_classes), held_out.dtype), *(logits for _, logits in blocks)])
+    logits = whole(own)
+    labels, probs = (None if part is None else whole(part) for part in (held_out.labels, held_out.probs))
+    return fit_temperature(lambda: [(slice(0, len(logits)), logits)], labels, probs)
 
 
 def _truth(y: Any, n_rows: int, dtype: Any, names: Any) -> Any:

@@ -13,6 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from crossent.errors import invalid_value
 from crossent.estimators.batches import Batch, open_batches
 from crossent.estimators.exact import never_sees_all_rows
+from crossent.estimators.features import mean_square_length
 from crossent.estimators.parameters import as_generator, check_parameters
 from crossent.estimators.prediction import PredictionMixin
 from crossent.estimators.scikit_learn_callbacks import with_callbacks
@@ -76,7 +77,7 @@ class StreamingMixin(PredictionMixin):
         first = not hasattr(self, "coefs_")
         x = self._features(X, reset=first)
         if not hasattr(self, "_stream"):
-            self.alpha_ = self._penalty()
+            self.alpha_ = self._penalty(mean_square_length(x))
             stream = self._new_stream()
             if not first:
                 stream.theta = np.concatenate(
@@ -165,7 +166,7 @@ class StreamingMixin(PredictionMixin):
         center: Any = survey.mean if self.center else False
         mass = self._mass(survey, weights)
         mass_per_row = mass / survey.rows
-        self.alpha_ = self._penalty(mass)
+        self.alpha_ = self._penalty(mean_square_length(survey.x, survey.weight), mass)
 
         def problem(examples: Examples) -> Problem:
             made: Problem = self._problem(examples, center=center, mass_per_row=mass_per_row)

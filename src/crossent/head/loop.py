@@ -10,7 +10,7 @@ import numpy as np
 from crossent.arrays import Array
 from crossent.cpu import thread_count
 from crossent.head.plan import HeadPlan
-from crossent.head.truth import HeadTruth, Rows
+from crossent.head.truth import HeadTruth, Rows, row_numbers
 
 
 class Products(Protocol):
@@ -66,6 +66,8 @@ def run_head(
     scale: float = 1.0,
     needs_bias: bool = False,
     needs_target: bool = False,
+    threshold: float = 0.0,
+    seed: int = 0,
     n_threads: int | None = None,
 ) -> HeadPass:
     """Return losses and statistics of all rows; hand the gradient, a tile at a time, to the products.
@@ -85,6 +87,9 @@ def run_head(
         Multiplies every gradient: 1 / the denominator of a mean.
     needs_bias, needs_target : bool
         Whether to make these gradients as well; ``plan.needs`` says which of the others.
+    threshold, seed : float, int
+        Of the unbiased gradient, whose tiles are handed over with few entries that are not 0; a threshold of 0 is the
+        exact gradient.
     """
     dtype = np.dtype(dtype)
     n, threads = plan.n, thread_count(n_threads)
@@ -106,13 +111,14 @@ def run_head(
         tiles = _Tiles(products, chunk, rows, plan, buffer, bias, part.stop - part.start)
         for tile in range(plan.tiles):
             chunk.survey(tiles.logits(tile), plan.classes(tile).start, plan.group_of(tile))
-        chunk.conclude(found.losses[part], found.lse[part], found.leader[part])
+        chunk.conclude()
+        chunk.results(found.losses[part], found.lse[part], found.leader[part])
         if wanted:
-            _gradients(tiles, found, part, truth)
+            _gradients(tiles, found, part, truth, threshold, seed)
     return found
 
 
-def _gradients(tiles: _Tiles, found: HeadPass, part: slice, truth: HeadTruth) -> None:
+def _gradients(tiles: _Tiles, found: HeadPass, part: slice, truth: HeadTruth, threshold: float, seed: int) -> None:
     plan, chunk, products = tiles.plan, tiles.chunk, tiles.products
     for tile in range(plan.tiles):
         classes = plan.classes(tile)
@@ -120,6 +126,8 @@ def _gradients(tiles: _Tiles, found: HeadPass, part: slice, truth: HeadTruth) ->
         if found.target_grad is not None and truth.probs is not None:
             chunk.target_gradient(z, classes.start, found.target_grad[part, classes])
         chunk.gradient(z, classes.start, None if found.bias_grad is None else found.bias_grad[classes])
+        if threshold:
+            chunk.thin(z, classes.start, threshold, seed, row_numbers(tiles.rows))
         if "x" in plan.needs:
             products.add_x_grad(tiles.rows, classes, z)
         if "weight" in plan.needs:

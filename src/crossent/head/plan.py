@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from crossent.arrays import STORAGES
 from crossent.cpu import thread_count
 from crossent.errors import invalid_choice, invalid_type, invalid_value
@@ -56,7 +58,8 @@ class HeadPlan:
     keeps_logits : bool
         Whether a chunk's logits are kept until its gradients are made (3 products), or made again (4 products).
     workspace : int
-        Bytes held beyond x, weight, target and their gradients.
+        Bytes held beyond x, weight, target and their gradients; the gradient of a 16-bit weight is summed in float32,
+        and counts as that.
     """
 
     n: int
@@ -143,7 +146,8 @@ def head_plan(
     dtype : dtype or str
         Of the weight: float16, bfloat16, float32 or float64. 16-bit types are computed in float32.
     max_memory : int or str
-        Bytes to hold beyond x, weight, target and their gradients: a number, or a text such as "64MiB" or "1GB".
+        Bytes to hold beyond x, weight, target and their gradients: a number, or a text such as "64MiB" or "1GB". The
+        gradient of a 16-bit weight is summed in float32 and rounded once; both arrays count as gradient.
     gradient : {"exact", "unbiased"}
     needs : iterable of {"x", "weight"}
         Which gradients are wanted; none for the loss alone.
@@ -166,7 +170,7 @@ def head_plan(
     >>> print(crossent.head_plan(4096, 512, 32000, n_threads=2))
     head                 4,096 rows x 512 features x 32,000 classes, float32
     logits, never whole  500 MiB
-    budget               64 MiB, of which 38.1 MiB used
+    budget               64 MiB, of which 39.86 MiB used
     chunks               16 of 256 rows, in blocks of 256
     class tiles          32 of 1,024 classes, in 8 groups
     logits of a chunk    kept
@@ -204,6 +208,31 @@ def head_plan(
     return HeadPlan(n, d, c, name, budget, gradient, wanted, block, tile, groups, chunk, keeps, fixed + chunk * each)
 
 
+def one_chunk_plan(n: int, d: int, c: int, dtype: object, max_memory: int | str, n_threads: int | None) -> HeadPlan:
+    """Return the plan of a fused step: all rows at once, so that a tile of classes is done with when it has been seen.
+
+    Fewer groups take less memory for the parts of x's gradient: here they give way to the budget.
+    """
+    name, budget, threads = _dtype_name(dtype), bytes_of("max_memory", max_memory), thread_count(n_threads)
+    tile, block = class_tile(c), max(1, min(n, row_block(c, _item(name))))
+    groups = min(_GROUPS, math.ceil(c / tile))
+    while True:
+        fixed, per_row = _bytes(d, c, name, tile, block, groups, threads, NEEDS)
+        workspace = fixed + n * per_row + threads * tile * d * _item(name)
+        if workspace <= budget:
+            break
+        if groups == 1:
+            raise ValueError(
+                f"max_memory = {max_memory!r}: expected at least {text_of(workspace)} ({workspace} bytes) "
+                f"for a step on {n} rows of {d} features and {c} classes with {threads} threads"
+            )
+        groups //= 2
+    logits = n * c * _item(name)
+    keeps = workspace + logits <= budget
+    workspace += logits if keeps else 0
+    return HeadPlan(n, d, c, name, budget, "exact", NEEDS, block, tile, groups, max(n, 1), keeps, workspace)
+
+
 def class_tile(c: int) -> int:
     """Return how many classes go into one product."""
     even = math.ceil(c / (2 * _GROUPS) / _ALIGN) * _ALIGN
@@ -223,8 +252,6 @@ def _bytes(
     item = _item(dtype)
     narrow = dtype in ("float16", "bfloat16")
     fixed = threads * (2 * block * tile + (tile * d if narrow else 0)) * item
-    if narrow and "weight" in wanted:
-        fixed += c * d * item
     per_row = d * item + _STATISTICS * (groups + 1) + (groups * d * item if "x" in wanted else 0)
     return fixed, per_row
 
@@ -242,7 +269,13 @@ def _size(argument: str, value: int, least: int) -> int:
 
 
 def _dtype_name(dtype: object) -> str:
-    name = str(getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or dtype).removeprefix("torch.")
+    # PyTorch's and ml_dtypes' types name themselves; NumPy knows every spelling of its own.
+    name = str(getattr(dtype, "name", dtype)).removeprefix("torch.")
+    if name not in STORAGES:
+        try:
+            name = np.dtype(dtype).name  # type: ignore[call-overload]
+        except TypeError:
+            raise invalid_choice("dtype", dtype, STORAGES) from None
     if name not in STORAGES:
         raise invalid_choice("dtype", dtype, STORAGES)
     return name

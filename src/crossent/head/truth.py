@@ -108,6 +108,8 @@ def head_truth(
         ``weight``, ``sample_weight``, ``label_smoothing`` and ``ignore_index`` of :func:`crossent.cross_entropy`.
     """
     moved = _checked_shift(shift, row_shape)
+    entry_class: Array | None
+    entry_value: Array | None
     if isinstance(target, tuple | list) and len(target) == 2 and _is_pair(target):
         truth, entry_class, entry_value = _sparse(target, row_shape, classes, like, options)
     else:
@@ -174,13 +176,29 @@ def _sparse(
         raise ValueError(
             f"target[1], row {row}, entry {column} = {probs[row, column]}: expected a finite number of at least 0"
         )
-    # The weights and the smoothing are checked, and the rows counted, as those of a distribution on no class at all.
-    nothing = np.broadcast_to(np.zeros((), like.dtype), (*row_shape, classes))
-    truth = truth_of(nothing, nothing.shape, len(row_shape), nothing, name="x · weightᵀ", **options)
-    without = Truth(
-        None, None, truth.class_weight, truth.smoothing, truth.row_weight, truth.z_weight, truth.denominator
+    return _weights_of(row_shape, classes, like, options), flat, probs
+
+
+def _weights_of(row_shape: tuple[int, ...], classes: int, like: Array, options: dict[str, Any]) -> Truth:
+    """Return the truth of distributions, without them: the classes' part is one row's, the rows' that of labels."""
+    others = {name: value for name, value in options.items() if name != "sample_weight"}
+    row = np.zeros((1, classes), like.dtype)
+    by_class = truth_of(row, row.shape, 1, row, name="x · weightᵀ", **others)
+    shape = (*row_shape, 1)
+    rows = truth_of(
+        np.zeros(row_shape, np.int64),
+        shape,
+        len(row_shape),
+        np.broadcast_to(np.zeros((), like.dtype), shape),
+        sample_weight=options.get("sample_weight"),
+        name="x · weightᵀ",
     )
-    return without, flat, probs
+    return Truth(None, None, by_class.class_weight, by_class.smoothing, rows.row_weight, None, rows.denominator)
+
+
+def row_numbers(rows: Rows) -> Array:
+    """Return the rows' numbers as an array."""
+    return np.arange(rows.start, rows.stop, dtype=np.int64) if isinstance(rows, slice) else rows
 
 
 def _checked_shift(shift: int, row_shape: tuple[int, ...]) -> int:

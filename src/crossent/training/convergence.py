@@ -15,8 +15,10 @@ from crossent.training.problem import Indices, Problem
 
 # Rows that the gradient is taken from where there are more, and those that the features' squares are from.
 GRADIENT_ROWS, SQUARE_ROWS = 8192, 2048
-# Each batch costs a few passes over the parameters: of large models there are fewer.
+# Each batch costs a few passes over the parameters and its logits: of large models there are fewer.
 GRADIENT_ENTRIES, FEWEST_GRADIENTS = 2**25, 4
+# Parameters that are looked at together, in float64.
+BLOCK_ENTRIES = 2**22
 # Relative to the log-loss of the class shares: a good model of minibatch SGD stays below.
 WIDE = 0.02
 
@@ -29,19 +31,27 @@ def measure_gap(problem: Problem, theta: Array, order: Indices, l1: float, n_row
     it by ``|g_j|^2 / (2 h_j)`` or more. Where the slopes come from some of the rows, their expected squared error is
     taken off.
     """
-    most_batches = max(FEWEST_GRADIENTS, GRADIENT_ENTRIES // theta.size)
+    entries = theta.size + problem.batch_rows * problem.layer_sizes[-1]
+    most_batches = max(FEWEST_GRADIENTS, GRADIENT_ENTRIES // entries)
     rows = order[: min(GRADIENT_ROWS, most_batches * problem.batch_rows)]
     mean, error = _mean_gradient(problem, theta, rows)
     if len(rows) == n_rows:
-        error = np.zeros_like(error)
+        error[...] = 0
     features, classes = problem.layer_sizes
-    weight = theta[: features * classes].astype(np.float64)
-    smooth = mean[: features * classes] + problem.alpha * weight
-    slope = np.where(weight != 0, smooth + l1 * np.sign(weight), np.sign(smooth) * np.maximum(np.abs(smooth) - l1, 0))
-    squares = np.append((slope**2).reshape(features, classes).sum(axis=1), (mean[features * classes :] ** 2).sum())
-    errors = np.append(
-        error[: features * classes].reshape(features, classes).sum(axis=1), error[features * classes :].sum()
-    )
+    squares, errors = np.empty(features + 1), np.empty(features + 1)
+    step = max(1, BLOCK_ENTRIES // classes)
+    for first in range(0, features, step):
+        block = slice(first, min(first + step, features))
+        at = slice(first * classes, block.stop * classes)
+        weight = theta[at].astype(np.float64)
+        smooth = mean[at] + problem.alpha * weight
+        slope = np.where(
+            weight != 0, smooth + l1 * np.sign(weight), np.sign(smooth) * np.maximum(np.abs(smooth) - l1, 0)
+        )
+        squares[block] = (slope**2).reshape(-1, classes).sum(axis=1)
+        errors[block] = error[at].reshape(-1, classes).sum(axis=1)
+    squares[-1] = (mean[features * classes :] ** 2).sum()
+    errors[-1] = error[features * classes :].sum()
     # Where all weights are 0 an l1 penalty leaves nothing of small slopes, nor of their error.
     excess = np.maximum(squares - errors, 0)
     curvature = np.append(_mean_squares(problem, order[:SQUARE_ROWS]) / 2 + problem.alpha, 0.5)
@@ -56,14 +66,25 @@ def _mean_gradient(problem: Problem, theta: Array, rows: Indices) -> tuple[Array
     """Return the mean gradient over batches of the rows, and its expected squared error, both per parameter."""
     n_batches = -(-len(rows) // problem.batch_rows)
     bounds = np.arange(n_batches + 1) * len(rows) // n_batches
-    total, squares = np.zeros(theta.size), np.zeros(theta.size)
+    # The sums of a few batches of a large model are exact enough in the dtype of its parameters.
+    dtype = np.float64 if theta.size <= BLOCK_ENTRIES else theta.dtype
+    total, squares = np.zeros(theta.size, dtype), np.zeros(theta.size, dtype)
     for begin, end in pairwise(bounds):
-        grad = problem.batch_gradient(theta, rows[begin:end]).astype(np.float64) * ((end - begin) / len(rows))
+        grad = problem.batch_gradient(theta, rows[begin:end]).astype(dtype, copy=False)
+        grad *= (end - begin) / len(rows)
         total += grad
-        squares += (grad * n_batches) ** 2
+        grad *= n_batches
+        grad *= grad
+        squares += grad
     if n_batches == 1:
-        return total, np.zeros_like(total)
-    return total, np.maximum(squares / n_batches - total**2, 0) / (n_batches - 1)
+        squares[...] = 0
+        return total, squares
+    squares /= n_batches
+    grad[...] = total
+    grad *= grad
+    squares -= grad
+    squares /= n_batches - 1
+    return total, np.maximum(squares, 0, out=squares)
 
 
 def _mean_squares(problem: Problem, rows: Indices) -> Array:

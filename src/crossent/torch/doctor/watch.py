@@ -22,6 +22,7 @@ from crossent.torch.doctor.operations import Operations
 from crossent.torch.doctor.places import caller, caller_of_function, is_own, start_here
 from crossent.torch.doctor.provenance import Provenance
 from crossent.torch.doctor.ranks import Ranks
+from crossent.torch.doctor.transport import letting_go
 from crossent.torch.doctor.typed_gradients import gradient_of
 
 # Without a step of an optimizer to count by, so many calls of losses are looked at before sampling sets in.
@@ -82,6 +83,8 @@ class Watch(TorchFunctionMode):
         self._hook = register_optimizer_step_post_hook(lambda *_: self._stepped())
         self._has_torch_function = torch.overrides.has_torch_function
         torch.overrides.has_torch_function = self._has_override
+        self._letting_go = letting_go()
+        self._letting_go.__enter__()
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
@@ -90,6 +93,7 @@ class Watch(TorchFunctionMode):
             super().__exit__(*exception)  # type: ignore[no-untyped-call]
         self._hook.remove()
         torch.overrides.has_torch_function = self._has_torch_function
+        self._letting_go.__exit__(None, None, None)
         self._over = True
         self._provenance.clear()
 

@@ -81,6 +81,11 @@ class Arguments:
         return compute_dtype_of(torch.promote_types(self.x.dtype, self.weight.dtype))
 
     @property
+    def is_spread(self) -> bool:
+        """Whether classes beside a label carry truth: smoothed labels are distributions in all but form."""
+        return self.labels is None or self.options.label_smoothing > 0.0
+
+    @property
     def rows(self) -> int:
         return self.x.shape[0]
 

@@ -73,12 +73,12 @@ def _tile(logits: Logits, truth: Truth, scaled: _Scaled, largest: Tensor, at: sl
     z = logits.uncapped(at, classes)
     slope = logits.slope(z)
     grad = logits.capped(z).sub_(scaled.top[at].unsqueeze(1)).exp_().mul_(scaled.factor[at].unsqueeze(1))
-    p = truth.others(at, classes) if truth.is_spread else None
+    p = truth.probs(at, classes) if truth.is_spread else None
     if p is not None:
         grad.addcmul_(scaled.bar[at].to(grad.dtype).unsqueeze(1), p, value=-1.0)
-    place, column = truth.within(largest if truth.label is None else truth.label, at, classes)
+    place, column = truth.within(largest if truth.is_spread or truth.label is None else truth.label, at, classes)
     entry = scaled.special[at][place]
-    if p is not None and truth.label is None:
+    if p is not None:
         entry = entry + scaled.bar[at][place] * (scaled.mass[at][place] - p[place, column].double())
     grad[place, column] = entry.to(grad.dtype)
     return logits.chain_(grad, slope)

@@ -11,6 +11,7 @@ from torch.distributed import ProcessGroup
 
 from crossent.torch.parallel.arguments import Arguments, checked
 from crossent.torch.parallel.call import Call
+from crossent.torch.parallel.eager import eager
 from crossent.torch.parallel.ranks import Ranks
 from crossent.torch.parallel.refusal import Refusal
 
@@ -38,6 +39,7 @@ class _Loss(Function):
             raise refusal.error from refusal.error.__cause__
 
 
+@eager
 def class_parallel_cross_entropy(
     x: Tensor,
     weight_shard: Tensor,
@@ -125,13 +127,13 @@ def class_parallel_cross_entropy(
     Notes
     -----
     Three all-reduces: the rows' largest logit (MAX, n + 1 entries of the computing dtype), a few columns of sums (SUM,
-    k n + 6 float64; k is 2 for labels, one more with class weights and with smoothing each, 4 for distributions), and
-    in backward the gradient of x (SUM, n D + 1 entries of the computing dtype). A call that differs from the last one
-    in shapes or options costs two small ones more. With ``row_group``, one of 3 float64.
+    k n + 5 float64; k is 2 for labels, 4 for distributions and smoothed labels, one more for labels' class weights),
+    and in backward the gradient of x (SUM, n D + 1 entries of the computing dtype). A call that differs from the last
+    one in shapes or options costs two small ones more; ``row_group`` costs one of 3 float64.
 
     Everything is computed in float32 or float64. The label is left out of the sum of exponentials, so that a confident
     row keeps its loss and its gradient, as in :func:`crossent.torch.cross_entropy`. A second backward through the same
-    loss is right; a second derivative is refused.
+    loss is right; a second derivative is refused. A compiled function calls it as it is.
 
     Examples
     --------
@@ -169,7 +171,8 @@ def class_parallel_cross_entropy(
     except Exception as problem:
         error = problem
     try:
-        with torch.no_grad(), torch.autocast(ranks.device.type, enabled=False):
+        device = ranks.device if arguments is None else arguments.x.device
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
             call, loss = Call.run(ranks, row_ranks, arguments, error)
     except Refusal as refusal:
         raise refusal.error from refusal.error.__cause__

@@ -11,6 +11,7 @@ from torch.autograd import Function
 from torch.distributed import ProcessGroup
 
 from crossent.errors import invalid_choice, invalid_type, invalid_value
+from crossent.torch.parallel.eager import eager
 from crossent.torch.parallel.ranks import Ranks
 from crossent.torch.parallel.refusal import Refusal, refusal
 
@@ -28,6 +29,7 @@ class _GlobalMean(Function):
         return bar * ctx.factor, None, None
 
 
+@eager
 def global_mean(
     loss_sum: Tensor,
     count: float | Tensor,

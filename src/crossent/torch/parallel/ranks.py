@@ -7,6 +7,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
+from crossent.errors import invalid_type
+
 # What one rank can say to the others at a time, in bytes of UTF-8.
 TEXT = 1024
 
@@ -28,6 +30,8 @@ class Ranks:
     """
 
     def __init__(self, group: ProcessGroup | None = None) -> None:
+        if not isinstance(group, ProcessGroup | None):
+            raise invalid_type("group", group, "a ProcessGroup of torch.distributed")
         started = dist.is_available() and dist.is_initialized()
         if group is None and started:
             group = dist.group.WORLD

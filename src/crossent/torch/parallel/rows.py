@@ -58,12 +58,10 @@ def rows_of(arguments: Arguments, truth: Truth, sums: Sums) -> Rows:
     """Return the rows' losses and coefficients."""
     options = arguments.options
     odds = _against_label(sums) if sums.label_logit is not None else _against_largest(sums)
-    mass = torch.zeros_like(sums.others) if sums.mass is None else sums.mass
-    if sums.label_logit is None:
-        weight, at_label = torch.ones_like(sums.others), torch.zeros_like(sums.others)
-    else:
-        weight = torch.ones_like(sums.others) if sums.label_weight is None else sums.label_weight
-        at_label = weight * (1.0 - options.label_smoothing + options.label_smoothing / truth.layout.total)
+    ones, none = torch.ones_like(sums.others), torch.zeros_like(sums.others)
+    weight = ones if sums.label_weight is None else sums.label_weight
+    at_label = none if sums.label_logit is None else weight
+    mass = none if sums.mass is None else sums.mass
     loss = _charged(at_label, odds.loss)
     if sums.gap is not None:
         loss = loss + sums.gap + _charged(mass, odds.above)

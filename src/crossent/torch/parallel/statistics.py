@@ -1,7 +1,7 @@
 """What one rank's classes contribute to the rows' losses, in one pass over its logits.
 
 For labels everything is about the other classes: the label's logit is kept apart, so that a confident row keeps its
-loss. For distributions it is the largest logit that is kept apart.
+loss. For distributions, and for smoothed labels, which are some, it is the largest logit that is kept apart.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Statistics:
     others : Tensor (k)
         Σ exp(z_c - top), of all classes but the label, or of all but the largest for distributions.
     gap, mass : Tensor (k)
-        Σ p_c (top - z_c) and Σ p_c, the label's own part not counted, where other classes carry truth.
+        Σ p_c (top - z_c) and Σ p_c of distributions.
     label_logit : Tensor (k)
         The label's, where this rank holds it, else 0.
     place : int64 Tensor (k)
@@ -52,7 +52,7 @@ class Statistics:
         z = logits.capped(uncapped)
         # What is kept for backward is not to be overwritten.
         lasting = logits.keeps and z is uncapped
-        own = None if truth.label is None else truth.within(truth.label, rows, classes)
+        own = None if truth.is_spread or truth.label is None else truth.within(truth.label, rows, classes)
         if own is not None:
             of_label = z[own]
             self.label_logit[rows][own[0]] = of_label.double()
@@ -68,7 +68,7 @@ class Statistics:
         if own is not None and lasting:
             z[own] = of_label
         if truth.is_spread:
-            self._add_gap(truth, rows, classes, below, own, reference.double() - before.double())
+            self._add_gap(truth.probs(rows, classes), rows, below, reference.double() - before.double())
         e = below.exp_()
         shrink = (before.double() - reference.double()).exp()
         if place is None:
@@ -77,26 +77,12 @@ class Statistics:
             self._add_all_but_largest(rows, classes, e, place, largest > before, shrink)
         self.top[rows] = top
 
-    def _add_gap(
-        self,
-        truth: Truth,
-        rows: slice,
-        classes: slice,
-        below: Tensor,
-        own: tuple[Tensor, Tensor] | None,
-        rise: Tensor,
-    ) -> None:
-        p = truth.others(rows, classes)
-        # A class without truth adds nothing, not even at a logit of -inf; nor does the label's own part.
+    def _add_gap(self, p: Tensor, rows: slice, below: Tensor, rise: Tensor) -> None:
+        # A class without truth adds nothing, not even at a logit of -inf.
         counted = torch.where(p == 0.0, 0.0, below)
-        if own is not None:
-            counted[own] = 0.0
-        mass = p.expand_as(below).sum(dim=1, dtype=torch.float64)
-        if own is not None:
-            mass[own[0]] -= p.expand_as(below)[own].double()
         seen = self.mass[rows]
         self.gap[rows] += torch.where(seen == 0.0, 0.0, seen * rise) - (counted * p).sum(dim=1)
-        self.mass[rows] = seen + mass
+        self.mass[rows] = seen + p.sum(dim=1, dtype=torch.float64)
 
     def _add_all_but_largest(
         self, rows: slice, classes: slice, e: Tensor, place: Tensor, replaced: Tensor, shrink: Tensor

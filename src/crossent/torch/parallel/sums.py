@@ -17,8 +17,8 @@ from crossent.torch.parallel.statistics import Statistics
 from crossent.torch.parallel.truth import Truth
 from crossent.torch.softmax_maps import _exp_difference
 
-# Ranks that refuse, summed class weights, and two moments each of the checksums of x and of the rows' truth.
-TAIL = 6
+# Ranks that refuse, and two moments each of the checksums of x and of the rows' truth.
+TAIL = 5
 
 
 class Sums(NamedTuple):
@@ -27,13 +27,15 @@ class Sums(NamedTuple):
     Attributes
     ----------
     top : Tensor (k)
-        The largest logit, in the computing dtype; for labels the label's not counted.
+        The largest logit, in the computing dtype; for labels without smoothing the label's not counted.
     others : Tensor (k)
         Σ exp(z_c - top) of all classes but the label, or but the largest.
-    label_logit, label_weight : Tensor (k) or None
-        The label's logit and class weight.
+    label_logit : Tensor (k) or None
+        The label's, which is all the truth there is.
+    label_weight : Tensor (k) or None
+        The label's class weight.
     gap, mass : Tensor (k) or None
-        Σ p_c (top - z_c) and Σ p_c of the truth beside the label.
+        Σ p_c (top - z_c) and Σ p_c of distributions, which smoothed labels are.
     """
 
     top: Tensor
@@ -46,11 +48,9 @@ class Sums(NamedTuple):
 
 def columns(arguments: Arguments) -> tuple[str, ...]:
     """Return the names of the columns, which the configuration decides."""
-    if arguments.labels is None:
-        return ("others", "ties", "gap", "mass")
-    names = ["others", "label_logit"]
-    names += ["label_weight"] if arguments.class_weight is not None else []
-    return (*names, *(["gap"] if arguments.options.label_smoothing else []))
+    names = ("others", "ties", "gap", "mass") if arguments.is_spread else ("others", "label_logit")
+    weighted = arguments.labels is not None and arguments.class_weight is not None
+    return (*names, "label_weight") if weighted else names
 
 
 def blank(arguments: Arguments) -> Tensor:
@@ -69,7 +69,6 @@ def write(payload: Tensor, arguments: Arguments, truth: Truth, own: Statistics, 
         short = highest.double() - own.top.double()
         values["gap"] = own.gap + torch.where(own.mass == 0.0, 0.0, own.mass * short)
         values["mass"] = own.mass
-    if truth.label is None:
         is_top = (own.top == highest) & (highest > -torch.inf)
         values["ties"] = is_top.double()
         # The largest of a rank that does not hold the largest of all is one of the others.
@@ -79,7 +78,6 @@ def write(payload: Tensor, arguments: Arguments, truth: Truth, own: Statistics, 
         column = values[name]
         assert column is not None
         payload[i * arguments.rows : (i + 1) * arguments.rows] = truth.spread(column)
-    payload[-5] = truth.weight_total()
     if arguments.check_same:
         payload[-4:] = payload.new_tensor(moments(checksum(arguments.x)) + moments(_rows_checksum(arguments)))
 
@@ -119,9 +117,11 @@ def read(payload: Tensor, arguments: Arguments, truth: Truth, top: Tensor) -> Su
     others = found["others"]
     if "ties" in found:
         others = others + (found["ties"] - 1.0)
-    mass = found.get("mass")
-    if "gap" in found and mass is None:
-        # Smoothing alone: the rows differ in their label's weight only.
-        each = arguments.options.label_smoothing / truth.layout.total
-        mass = each * (payload[-5] - found.get("label_weight", torch.ones_like(others)))
-    return Sums(truth.kept(top), others, found.get("label_logit"), found.get("label_weight"), found.get("gap"), mass)
+    return Sums(
+        truth.kept(top),
+        others,
+        found.get("label_logit"),
+        found.get("label_weight"),
+        found.get("gap"),
+        found.get("mass"),
+    )

@@ -25,7 +25,7 @@ class Truth:
 
     def __init__(self, arguments: Arguments, layout: Layout) -> None:
         self.arguments, self.layout = arguments, layout
-        self.smoothing = arguments.options.label_smoothing
+        self.smoothing, self.is_spread = arguments.options.label_smoothing, arguments.is_spread
         self.class_weight = self._class_weight()
         self.rows = self._rows()
         self.label: Tensor | None = None
@@ -44,17 +44,6 @@ class Truth:
             return values
         return values.new_full((self.arguments.rows,), fill).index_copy_(0, self.rows, values)
 
-    @property
-    def is_spread(self) -> bool:
-        """Whether classes beside the label carry truth."""
-        return self.label is None or self.smoothing > 0.0
-
-    def weight_total(self) -> float:
-        """Return the sum of this rank's class weights, each 1 by default."""
-        if self.class_weight is None:
-            return float(self.layout.counts[self.layout.rank])
-        return float(self.class_weight.double().sum())
-
     def within(self, column: Tensor, rows: slice, classes: slice) -> tuple[Tensor, Tensor]:
         """Return which rows of a tile have their column in it, and where."""
         column = column[rows] - classes.start
@@ -62,18 +51,21 @@ class Truth:
         place = ((column >= 0) & (column < width)).nonzero().squeeze(1)
         return place, column[place]
 
-    def others(self, rows: slice, classes: slice) -> Tensor:
-        """Return p of a tile, but for the labels' own part: a column of weights is all that labels leave."""
-        arguments, weight = self.arguments, self.class_weight
-        if arguments.probs is None:
-            each = self.smoothing / self.layout.total
-            part = arguments.x.new_full((1, 1), each, dtype=arguments.dtype)
-            return part if weight is None else (weight[classes] * each).unsqueeze(0)
-        block = slice(rows.start, min(rows.stop, arguments.rows))
-        p = arguments.probs[block if self.rows is None else self.rows[rows], classes].to(arguments.dtype)
-        if self.smoothing:
-            p = p * (1.0 - self.smoothing) + self.smoothing / self.layout.total
-        return p if weight is None else p * weight[classes]
+    def probs(self, rows: slice, classes: slice) -> Tensor:
+        """Return p of a tile, in the computing dtype."""
+        arguments, total = self.arguments, self.layout.total
+        if self.label is not None:
+            width = min(classes.stop, self.layout.counts[self.layout.rank]) - classes.start
+            height = len(self.label[rows])
+            p = arguments.x.new_full((height, width), self.smoothing / total, dtype=arguments.dtype)
+            p[self.within(self.label, rows, classes)] += 1.0 - self.smoothing
+        else:
+            assert arguments.probs is not None
+            block = slice(rows.start, min(rows.stop, arguments.rows))
+            p = arguments.probs[block if self.rows is None else self.rows[rows], classes].to(arguments.dtype)
+            if self.smoothing:
+                p = p * (1.0 - self.smoothing) + self.smoothing / total
+        return p if self.class_weight is None else p * self.class_weight[classes]
 
     def label_weight(self) -> Tensor | None:
         """Return the class weight of the labels that this rank holds, 0 for others', (k) float64."""

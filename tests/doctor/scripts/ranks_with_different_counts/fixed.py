@@ -34,4 +34,5 @@ def train(rank, world_size, meeting_point):
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(train, args=(2, os.path.join(folder, "meet")), nprocs=2)
+        meeting_point = os.path.join(folder, "meet")
+        torch.multiprocessing.start_processes(train, args=(2, meeting_point), nprocs=2, start_method="fork")

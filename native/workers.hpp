@@ -4,16 +4,16 @@
 
 #include <atomic>
 #include <cstdint>
+#include <system_error>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
-namespace crossent::training {
+namespace crossent {
 
 class Workers {
  public:
-  explicit Workers(int n_threads) {
-    for (int i = 1; i < n_threads; ++i) helpers_.emplace_back([this] { help(); });
-  }
+  explicit Workers(int n_threads) { grow(n_threads); }
   Workers(const Workers&) = delete;
   Workers& operator=(const Workers&) = delete;
 
@@ -23,26 +23,46 @@ class Workers {
     for (std::thread& helper : helpers_) helper.join();
   }
 
-  // Calls work(unit) for 0 … units - 1, each once, in any order and on any thread; returns when all are done.
+  int n_threads() const { return 1 + static_cast<int>(helpers_.size()); }
+
+  // Has at least n_threads, the caller's counted, or as many as the system grants. Not while a job runs.
+  void grow(int n_threads) {
+    try {
+      for (int i = this->n_threads(); i < n_threads; ++i) helpers_.emplace_back([this, i] { help(i); });
+    } catch (const std::system_error&) {
+      // The caller alone would do.
+    }
+  }
+
+  // Calls work(unit), or work(unit, thread), for 0 … units - 1, each once, in any order and on any thread, of which it
+  // uses at most n_threads; returns when all are done.
   template <class Work>
-  void run(std::int64_t units, const Work& work) {
-    if (units <= 1 || helpers_.empty()) {
-      for (std::int64_t unit = 0; unit < units; ++unit) work(unit);
+  void run(std::int64_t units, const Work& work, int n_threads) {
+    if (units <= 1 || n_threads <= 1 || helpers_.empty()) {
+      for (std::int64_t unit = 0; unit < units; ++unit) call(work, unit, 0);
       return;
     }
     // Closed first: a late helper must not take a unit of the last job's number by this job's count.
     next_ = (next_ & kJob) + kNextJob + kClosed;
-    call_ = [](const void* context, std::int64_t unit) { (*static_cast<const Work*>(context))(unit); };
+    call_ = [](const void* context, std::int64_t unit, int thread) {
+      call(*static_cast<const Work*>(context), unit, thread);
+    };
     context_ = &work;
     units_ = static_cast<std::uint32_t>(units);
+    threads_ = n_threads;
     done_ = 0;
     next_ = (next_ & kJob) + kNextJob;
     wake();
-    while (take_unit()) {
+    while (take_unit(0)) {
     }
     for (int done = done_; done < units; done = done_) {
       if (!polled([&] { return done_ != done; })) done_.wait(done);
     }
+  }
+
+  template <class Work>
+  void run(std::int64_t units, const Work& work) {
+    run(units, work, n_threads());
   }
 
  private:
@@ -53,6 +73,15 @@ class Workers {
   // one they bridge the time between two jobs, up to about 100 µs: to sleep and be woken takes as long.
   static constexpr int kLooks = 400;
 
+  template <class Work>
+  static void call(const Work& work, std::int64_t unit, int thread) {
+    if constexpr (std::is_invocable_v<const Work&, std::int64_t, int>) {
+      work(unit, thread);
+    } else {
+      work(unit);
+    }
+  }
+
   template <class Condition>
   static bool polled(const Condition& condition) {
     for (int look = 0; look < kLooks; ++look) {
@@ -62,26 +91,26 @@ class Workers {
     return false;
   }
 
-  bool take_unit() {
+  bool take_unit(int thread) {
     std::uint64_t at = next_;
     while (true) {
       const auto call = call_.load();
       const void* const context = context_;
       const std::uint32_t unit = static_cast<std::uint32_t>(at), units = units_;
-      if (unit >= units) return false;
+      if (unit >= units || thread >= threads_) return false;
       // If this succeeds the job is still the one that was read, and it stays until its units are done.
       if (next_.compare_exchange_weak(at, at + 1)) {
-        call(context, unit);
+        call(context, unit, thread);
         if (++done_ == static_cast<int>(units)) done_.notify_one();
         return true;
       }
     }
   }
 
-  void help() {
+  void help(int thread) {
     while (true) {
       const int wakes = wakes_;
-      while (take_unit()) {
+      while (take_unit(thread)) {
       }
       if (stopping_) return;
       if (!polled([&] { return wakes_ != wakes; })) wakes_.wait(wakes);
@@ -93,9 +122,10 @@ class Workers {
     wakes_.notify_all();
   }
 
-  std::atomic<void (*)(const void*, std::int64_t)> call_{nullptr};
+  std::atomic<void (*)(const void*, std::int64_t, int)> call_{nullptr};
   std::atomic<const void*> context_{nullptr};
   std::atomic<std::uint32_t> units_{0};
+  std::atomic<int> threads_{0};
   std::atomic<std::uint64_t> next_{0};
   std::atomic<int> done_{0};
   std::atomic<int> wakes_{0};
@@ -103,4 +133,4 @@ class Workers {
   std::vector<std::thread> helpers_;
 };
 
-}  // namespace crossent::training
+}  // namespace crossent

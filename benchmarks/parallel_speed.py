@@ -1,0 +1,139 @@
+"""CPU seconds of the loss with its classes spread over two processes, beside one process: what spreading itself costs.
+
+    python benchmarks/parallel_speed.py [--rows 1024] [--features 512] [--classes 16000] [--rounds 5]
+
+Each rank has one thread. A step is loss and backward, for x and for the weight. In each round every contender makes one
+step in turn, two ranks at the same time; its CPU seconds are those of both processes, waiting for each other included.
+A ratio is the median over rounds of the ratio within a round. Losses are checked against PyTorch's first. The roof is
+the three matrix products alone; a budget too small to keep the logits costs the product that makes them again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import socket
+import statistics
+import sys
+import time
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from rich.console import Console
+from rich.table import Table
+from torch.nn import functional
+
+from crossent.torch.parallel import class_parallel_cross_entropy, class_range
+
+KEEPS, REMAKES = "1GiB", "16MiB"
+CONTENDERS = ("products", "PyTorch, unfused", "kept", "made again")
+GOAL = 1.1
+
+
+def problem(options: argparse.Namespace, rank: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(options.rows, options.features, generator=generator)
+    weight = torch.randn(options.classes, options.features, generator=generator) * 0.05
+    labels = torch.randint(0, options.classes, (options.rows,), generator=generator)
+    own = class_range(options.classes, rank, size)
+    return x.requires_grad_(), weight[own.start : own.stop].clone().requires_grad_(), labels
+
+
+def step(name: str, group: Any, x: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> float:
+    """Make one step; return its loss."""
+    x.grad = weight.grad = None
+    if name == "products":
+        z = x.detach() @ weight.detach().T
+        _ = z @ weight.detach(), z.T @ x.detach()
+        return 0.0
+    if name == "PyTorch, unfused":
+        loss = functional.cross_entropy(x @ weight.T, labels)
+    else:
+        budget = KEEPS if name == "kept" else REMAKES
+        loss = class_parallel_cross_entropy(x, weight, labels, group=group, max_memory=budget)
+    loss.backward()
+    return loss.item()
+
+
+def serve(connection: Any, rank: int, port: int, options: argparse.Namespace) -> None:
+    """Make the steps that the parent asks for, alone or together with the other rank; answer with CPU seconds."""
+    torch.set_num_threads(1)
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE="2")
+    dist.init_process_group("gloo")
+    alone = [dist.new_group([each]) for each in range(2)][rank]
+    halves, whole = problem(options, rank, 2), problem(options, 0, 1)
+    while (asked := connection.recv()) is not None:
+        name, size = asked
+        cpu, wall = time.process_time(), time.perf_counter()
+        loss = step(name, None if size == 2 else alone, *(halves if size == 2 else whole))
+        connection.send((loss, time.process_time() - cpu, time.perf_counter() - wall))
+    dist.destroy_process_group()
+
+
+def together(connections: list[Any], name: str) -> tuple[float, float, float]:
+    for connection in connections:
+        connection.send((name, len(connections)))
+    answers = [connection.recv() for connection in connections]
+    return answers[0][0], sum(answer[1] for answer in answers), max(answer[2] for answer in answers)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, value in (("rows", 1024), ("features", 512), ("classes", 16_000), ("rounds", 5)):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    options = parser.parse_args()
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    context = multiprocessing.get_context("spawn")
+    pipes = [context.Pipe() for _ in range(2)]
+    ranks = [context.Process(target=serve, args=(pipes[r][1], r, port, options), daemon=True) for r in range(2)]
+    for rank in ranks:
+        rank.start()
+    both = [here for here, _ in pipes]
+    runs = [(name, 1) for name in CONTENDERS] + [(name, 2) for name in CONTENDERS if name in ("kept", "made again")]
+    losses = {run: together(both[: run[1]], run[0])[0] for run in runs}
+    for run, loss in losses.items():
+        expected = losses["PyTorch, unfused", 1]
+        if run[0] != "products" and not abs(loss - expected) < 1e-4 * expected:
+            raise AssertionError(f"{run} returns {loss} where PyTorch returns {expected}")
+    times: dict[tuple[str, int], list[tuple[float, float]]] = {run: [] for run in runs}
+    for _ in range(options.rounds):
+        for run in runs:
+            times[run].append(together(both[: run[1]], run[0])[1:])
+    for connection, rank in zip(both, ranks, strict=True):
+        connection.send(None)
+        rank.join()
+    return report(options, times)
+
+
+def report(options: argparse.Namespace, times: dict[tuple[str, int], list[tuple[float, float]]]) -> int:
+    sizes = f"{options.rows:,} rows, {options.features} features, {options.classes:,} classes, float32"
+    table = Table(title=f"loss and backward, {sizes}", title_justify="left")
+    for heading in ("", "processes", "CPU s", "wall s", "CPU ÷ one process", "CPU ÷ products"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    worst = 0.0
+    for (name, size), found in times.items():
+        against_one = _ratio(found, times[name, 1])
+        worst = max(worst, against_one if size == 2 else 0.0)
+        table.add_row(
+            {"kept": "here, logits kept", "made again": "here, logits made again"}.get(name, name),
+            str(size),
+            f"{statistics.median(cpu for cpu, _ in found):.3f}",
+            f"{statistics.median(wall for _, wall in found):.3f}",
+            f"{against_one:.2f}" if size == 2 else "",
+            f"{_ratio(found, times['products', 1]):.2f}",
+        )
+    Console(width=max(110, Console().width)).print(table)
+    print(f"goal: two processes take at most {GOAL} times the CPU seconds of one; worst here: {worst:.2f}")
+    return 0 if worst <= GOAL else 1
+
+
+def _ratio(found: list[tuple[float, float]], others: list[tuple[float, float]]) -> float:
+    return statistics.median(a / b for (a, _), (b, _) in zip(found, others, strict=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
