@@ -7,7 +7,7 @@ NATIVE := $(wildcard native/*.?pp native/*/*.?pp)
 BUILD_TOOLS := "scikit-build-core>=0.11" "nanobind>=2.9" "cmake>=3.26" ninja
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test sanitize lint format bench races accuracy parity docs figures clean
+.PHONY: help install demo test sanitize lint format bench races accuracy parity docs linkcheck wheel figures clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -67,6 +67,14 @@ docs: install ## build the documentation into docs/_build/html; `make test` runs
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[dev,docs]"
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
+linkcheck: install ## check the links of the documentation; those that lead outside are listed, not followed
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[dev,docs]"
+	$(BIN)/python -m sphinx -b linkcheck docs docs/_build/linkcheck
+
+wheel: install ## build the sdist and the wheel into dist/, and use each in an empty environment, every extra alone
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable ".[dev,release]"
+	$(BIN)/python tools/check_wheel.py
+
 figures: install ## draw the pictures of the README and the documentation
 	$(BIN)/python docs/figures/confident_rows.py
 	$(BIN)/python docs/figures/explore.py
@@ -74,4 +82,4 @@ figures: install ## draw the pictures of the README and the documentation
 	$(BIN)/python examples/softmax_collapse.py --steps 3000 --picture docs/figures/softmax_collapse.svg
 
 clean: ## delete what was built
-	rm -rf $(VENV) build demo docs/_build docs/_generated
+	rm -rf $(VENV) build dist demo docs/_build docs/_generated

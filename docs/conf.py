@@ -29,6 +29,9 @@ autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 
+# Pages outside may be down or slow: they are listed, and what the pages say of each other is checked.
+linkcheck_ignore = [r"https?://"]
+
 html_theme = "pydata_sphinx_theme"
 html_title = "crossent"
 html_math_renderer = "mathml"
