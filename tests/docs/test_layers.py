@@ -14,7 +14,7 @@ ROOT = Path(crossent.__file__).parent
 # From the ground up; docs/explanation/architecture.md draws the same floors.
 FLOORS = (
     {"errors", "_native", "reference", "replace_directory"},
-    {"arrays", "cpu", "simplex_inputs"},
+    {"arrays", "cpu", "simplex_inputs", "stored"},
     {"targets", "family", "ranks"},
     {"loss", "simplex"},
     {"training", "head"},

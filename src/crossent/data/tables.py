@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import itertools
 import math
-import zipfile
 import zlib
 from collections.abc import Collection
 from pathlib import Path
@@ -16,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from crossent.data.csv_text import CsvText, header, open_text
+from crossent.data.npz import read_npz
 from crossent.errors import DataError
 
 if TYPE_CHECKING:
@@ -88,21 +88,10 @@ def read_table(
 def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
     """Read the arrays ``X`` and, where there is one, ``y`` of an ``.npz`` file; nothing is ever unpickled."""
     path = existing_file(path)
-    try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DataError("is a single array: expected an .npz with the arrays X and y", path=path)
-        with archive:
-            arrays: dict[str, NDArray[Any]] = {name: archive[name] for name in archive.files if name in ("X", "y")}
-            found = ", ".join(archive.files)
-    except DataError:
-        raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        if "allow_pickle" in str(error):
-            raise DataError("holds Python objects, which are never unpickled", path=path) from error
-        raise DataError(f"is not a readable .npz file: {first_line(error)}", path=path) from error
+    arrays, names = read_npz(path, ("X", "y"))
     if "X" not in arrays:
-        raise DataError(f"holds the arrays {found or '(none)'}: expected X, and y for the labels", path=path)
+        found = ", ".join(names[:12]) or "(none)"
+        raise DataError(f"holds the arrays {found}: expected X, and y for the labels", path=path)
     x = arrays["X"]
     if x.ndim not in (2, 3) or x.dtype.kind not in "buif":
         problem = f"X is {x.dtype} of shape {x.shape}: expected numbers, (rows, features) or (rows, height, width)"
@@ -210,7 +199,10 @@ def line_of_row(path: Path, row: int) -> int | None:
             filled = (number for number, line in enumerate(file, start=1) if line.partition("#")[0].strip())
             return next(itertools.islice(filled, row - 1, None), None)
         rows = csv.reader(file, delimiter=header(path, "replace")[0])
-        return next((rows.line_num for at, _ in enumerate(filter(None, rows)) if at == row), None)
+        try:
+            return next((rows.line_num for at, _ in enumerate(filter(None, rows)) if at == row), None)
+        except csv.Error:
+            return None
 
 
 def first_line(error: Exception) -> str:

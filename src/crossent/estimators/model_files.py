@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,20 +10,21 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as dump_tensors
 from sklearn.utils.validation import check_is_fitted
 
 from crossent.errors import DataError, invalid_type, invalid_value
+from crossent.estimators.parameters import check_parameters
 from crossent.estimators.softmax_classifier import SoftmaxClassifier
 from crossent.replace_directory import replace_directory
+from crossent.stored import MISFITS, parse_tensors, read_bytes, read_json, sha256
 
 Array = npt.NDArray[Any]
 WEIGHTS, MODEL = "weights.safetensors", "model.json"
 FORMAT, FORMAT_VERSION = "crossent-model", 1
 # What a training run that was cut short leaves in the directory of its model.
 UNFINISHED = "unfinished"
+MOST_BYTES_OF_CLASSES = 2**28
 RECORD = (
     "loss_curve_",
     "validation_scores_",
@@ -91,7 +91,7 @@ def save_model(
     document = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "sha256": {WEIGHTS: _sha256(weights), "content": _sha256(_canonical(content))},
+        "sha256": {WEIGHTS: sha256(weights), "content": sha256(_canonical(content))},
         "content": content,
     }
     model = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False).encode()
@@ -115,44 +115,33 @@ def load_model(directory: str | Path) -> LoadedModel:
     tensors = _read_tensors(folder / WEIGHTS, weights_sha256)
     try:
         return _rebuild(content, tensors)
-    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+    except MISFITS as problem:
         raise DataError(f"does not describe a model ({problem!r})", path=folder / MODEL) from problem
 
 
 def _read_document(path: Path) -> tuple[dict[str, Any], str]:
-    try:
-        document = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise DataError("is missing", path=path) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as problem:
-        raise DataError(f"is no JSON: cut off or altered ({problem})", path=path) from problem
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
+    document = read_json(path)
+    if document.get("format") != FORMAT:
         raise DataError(f'is no model: expected "format": "{FORMAT}"', path=path)
     version = document.get("format_version")
     if version != FORMAT_VERSION:
         raise DataError(f"has format version {version!r}: this crossent reads {FORMAT_VERSION}", path=path)
     try:
         content, sums = document["content"], document["sha256"]
-        intact = _sha256(_canonical(content)) == sums["content"]
+        intact = sha256(_canonical(content)) == sums["content"]
         weights_sha256 = str(sums[WEIGHTS])
-    except (KeyError, TypeError) as problem:
-        raise DataError(f"lacks {problem}", path=path) from problem
+    except MISFITS as problem:
+        raise DataError(f"lacks a checksum of its content ({problem})", path=path) from problem
     if not intact:
         raise DataError("was altered after it was written: its sha256 differs", path=path)
     return content, weights_sha256
 
 
-def _read_tensors(path: Path, sha256: str) -> dict[str, Array]:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise DataError("is missing", path=path) from None
-    if _sha256(data) != sha256:
+def _read_tensors(path: Path, checksum: str) -> dict[str, Array]:
+    data = read_bytes(path)
+    if sha256(data) != checksum:
         raise DataError(f"was cut off or altered, or belongs to another model: sha256 differs from {MODEL}", path=path)
-    try:
-        return load_tensors(data)
-    except SafetensorError as problem:
-        raise DataError(f"is no safetensors file ({problem})", path=path) from problem
+    return parse_tensors(data, path)
 
 
 def _rebuild(content: Mapping[str, Any], tensors: Mapping[str, Array]) -> LoadedModel:
@@ -163,6 +152,7 @@ def _rebuild(content: Mapping[str, Any], tensors: Mapping[str, Array]) -> Loaded
     if isinstance(parameters["class_weight"], list):
         parameters["class_weight"] = dict(parameters["class_weight"])
     model = SoftmaxClassifier(**parameters)
+    check_parameters(model)
     n_layers = len(parameters["hidden_layer_sizes"]) + 1
     model._restore(
         [tensors[f"coefs.{at}"] for at in range(n_layers)],
@@ -203,22 +193,27 @@ def _classes_out(classes: Array) -> dict[str, Any]:
 
 
 def _classes_in(classes: Mapping[str, Any]) -> Array:
-    return np.array(classes["values"], dtype=np.dtype(classes["dtype"]))
+    values, dtype = classes["values"], np.dtype(str(classes["dtype"]))
+    if not isinstance(values, list) or not all(isinstance(value, (str, int, float, bool)) for value in values):
+        raise invalid_value("classes", str(values)[:60], "a list of text, numbers or truths")
+    # A short name of a type may ask for any amount of memory.
+    if dtype.kind not in "OUbiuf" or dtype.itemsize * len(values) > MOST_BYTES_OF_CLASSES:
+        raise invalid_value("the type of the classes", str(dtype), "object, text, bool, int or float")
+    found = np.array(values, dtype=dtype)
+    if found.tolist() != values or len(set(values)) != len(values):
+        raise invalid_value("classes", str(values)[:60], f"different values of type {dtype}")
+    return found
 
 
 def _is_model(directory: Path) -> bool:
     if [path.name for path in directory.iterdir()] == [UNFINISHED]:
         return True
     try:
-        return bool(json.loads((directory / MODEL).read_bytes()).get("format") == FORMAT)
-    except (OSError, ValueError, AttributeError):
+        return bool(read_json(directory / MODEL).get("format") == FORMAT)
+    except (OSError, DataError):
         # A damaged model is one all the same where both files are there.
         return (directory / MODEL).is_file() and (directory / WEIGHTS).is_file()
 
 
 def _canonical(content: Any) -> bytes:
     return json.dumps(content, sort_keys=True, ensure_ascii=True, allow_nan=False).encode()
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
