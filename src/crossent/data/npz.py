@@ -24,7 +24,7 @@ def read_npz(path: Path, names: tuple[str, ...]) -> tuple[dict[str, NDArray[Any]
         It is no ``.npz`` file, or one of these arrays is damaged or holds Python objects.
     """
     try:
-        if npy.MAGIC_PREFIX == _start(path):
+        if _start(path) == npy.MAGIC_PREFIX:
             raise DataError("is a single array: expected an .npz with the arrays X and y", path=path)
         with zipfile.ZipFile(path) as archive:
             found = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}

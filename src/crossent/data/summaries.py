@@ -43,7 +43,7 @@ class Numbers:
         values = numbers.drop_nulls().to_numpy()
         if len(values) == 0:
             return
-        # Where the sum or a difference leaves float64's range, mean or std is no number: `NumberFit` refuses the column.
+        # Where a sum or a difference leaves float64's range, mean or std is none: `NumberFit` refuses the column.
         with np.errstate(over="ignore", invalid="ignore"):
             mean = float(values.mean())
             # Squares of values beyond 1e154 or below 1e-162 leave float64's range: bring them near 1 first.

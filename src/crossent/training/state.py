@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from crossent.errors import DataError
 from crossent.stored import MISFITS, alike
 from crossent.training.network import Array
@@ -100,6 +102,8 @@ def _compare(own: Snapshot, stored: Snapshot) -> None:
         if (array.shape, array.dtype) != (like.shape, like.dtype):
             found = f"is {array.dtype} of shape {array.shape}"
             raise DataError(f"the stored array {name!r} {found}: expected {like.dtype} of shape {like.shape}")
+        if not np.isfinite(array).all():
+            raise DataError(f"the stored array {name!r} holds a number that is not finite")
     for part, values in own.values.items():
         for name, like in values.items() if part != "rng" else ():
             value = stored.values[part][name]
