@@ -7,7 +7,7 @@ NATIVE := $(wildcard native/*.?pp native/*/*.?pp)
 BUILD_TOOLS := "scikit-build-core>=0.11" "nanobind>=2.9" ninja
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench races accuracy docs figures clean
+.PHONY: help install demo test fuzz lint format bench races accuracy docs figures clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -28,6 +28,11 @@ demo: install ## train a network on real images, open its report, explain one pr
 
 test: install ## run every test
 	$(BIN)/python -m pytest
+
+RUNS ?= 1000000
+TARGET ?= all
+fuzz: install ## try a million altered inputs (RUNS=) on each reader (TARGET=) of files and requests
+	cd tests && ../$(BIN)/python -W ignore -m hardening.fuzz $(TARGET) --runs $(RUNS)
 
 lint: install ## ruff, mypy and clang-format, as the commit hooks run them
 	$(BIN)/ruff check .

@@ -45,7 +45,7 @@ def replace_directory(directory: Path, files: Mapping[str, bytes], *, may_replac
             _sync(directory.parent)
     finally:
         # After a swap this is the old directory, after a failure the unfinished new one.
-        shutil.rmtree(new, ignore_errors=True)
+        _delete(new, set(files))
 
 
 def _refuse_to_overwrite(directory: Path, may_replace: Callable[[Path], bool]) -> None:
@@ -62,8 +62,16 @@ def _clean_up(directory: Path, names: set[str]) -> None:
     for old in left_over(directory.parent, f".{directory.name}.", "", len(like)):
         if directory.is_dir():
             _move_others(old, directory, names)
-        if set(os.listdir(old)) <= names:
-            shutil.rmtree(old, ignore_errors=True)
+        _delete(old, names)
+
+
+def _delete(folder: Path, names: set[str]) -> None:
+    """Delete a folder, unless something else is in it that could not be moved over: the next call does."""
+    try:
+        if set(os.listdir(folder)) <= names:
+            shutil.rmtree(folder, ignore_errors=True)
+    except FileNotFoundError:
+        pass
 
 
 def _move_others(old: Path, directory: Path, names: set[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import errno
 import io
 import os
 from collections.abc import Callable, Iterator

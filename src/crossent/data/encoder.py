@@ -335,7 +335,7 @@ def _is_sound(column: Number | Category | Text) -> bool:
         return False
     if isinstance(column, Number):
         numbers = isinstance(column.mean, float) and isinstance(column.std, float)
-        return numbers and isinstance(column.marks_missing, bool) and math.isfinite(column.mean) and 0 < column.std
+        return numbers and isinstance(column.marks_missing, bool) and math.isfinite(column.mean) and column.std > 0
     if isinstance(column, Text):
         return isinstance(column.n_features, int) and column.n_features > 0
     return (

@@ -87,7 +87,7 @@ class CheckpointDirectory:
         if self.directory.exists() and not self.directory.is_dir():
             raise DataError("is a file: expected a directory for the checkpoint", path=self.directory)
         if not path.exists():
-            if self.directory.is_dir() and any(self.directory.iterdir()):
+            if self.directory.is_dir() and any(self.directory.iterdir()) and not _is_half_deleted(self.directory):
                 raise DataError("holds other files and no checkpoint: expected a new directory", path=self.directory)
             return None
         document = read_json(path, "was cut off or altered")
@@ -117,10 +117,17 @@ class CheckpointDirectory:
 
 def is_checkpoint(directory: Path) -> bool:
     """Whether a directory holds a checkpoint."""
+    if _is_half_deleted(directory):
+        return True
     try:
         return bool(read_json(directory / STATE).get("format") == FORMAT)
     except (OSError, DataError):
         return (directory / STATE).is_file() and (directory / ARRAYS).is_file()
+
+
+def _is_half_deleted(directory: Path) -> bool:
+    """Whether a directory is what is left where `finish` was interrupted."""
+    return [path.name for path in directory.glob("*")] == [ARRAYS]
 
 
 def restore_generator(rng: np.random.Generator, values: Mapping[str, Any], path: Path) -> None:
