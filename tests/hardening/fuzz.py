@@ -24,6 +24,7 @@ from typing import Any
 
 from hardening.mutate import LONGEST, mutate, pack, unpack
 
+NAMES = ("model", "checkpoint", "spread", "csv", "columns", "npz", "svmlight", "idx", "request")
 SEEDS = Path(__file__).parent / "seeds"
 SECONDS_PER_INPUT = 5
 MEMORY = 2 << 30  # beyond what the imports take
@@ -104,6 +105,22 @@ def fuzz(name: str, runs: int, seed: int, seconds: float, last: Path | None) -> 
     return list(problems)
 
 
+def replay(name: str) -> list[str]:
+    """Try the inputs that were kept, and return the problems."""
+    from hardening.targets import TARGETS
+
+    target, problems = TARGETS[name], []
+    target.read(list(target.seeds()[0]))  # what is loaded late is loaded now
+    limit()
+    for path in sorted((SEEDS / name).glob("*")):
+        signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS_PER_INPUT)
+        problem = try_input(target, unpack(path.read_bytes(), target.n_parts))
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        print(f"{name}/{path.name}: {problem or 'good'}", flush=True)
+        problems += [problem] if problem else []
+    return problems
+
+
 def open_last(path: Path | None) -> mmap.mmap | None:
     """Return the file that holds the input being tried, which outlives a crash of this process."""
     if path is None:
@@ -139,19 +156,25 @@ def fuzz_by_coverage(name: str, runs: int, seed: int, seconds: float) -> None:
         return pack(mutate(unpack(data, target.n_parts), seeds, rng))[:most]
 
     limits = [f"-runs={runs}", f"-seed={seed}", f"-max_total_time={int(min(seconds, 1e6))}", f"-max_len={LONGEST}"]
-    own = ["-rss_limit_mb=4096", "-timeout=20", "-artifact_prefix=/dev/null/", "-print_final_stats=1", "-verbosity=1"]
+    own = [
+        "-rss_limit_mb=4096",
+        "-timeout=20",
+        f"-artifact_prefix={corpus.parent}/",
+        "-print_final_stats=1",
+        "-verbosity=1",
+    ]
     atheris.Setup([sys.argv[0], *limits, *own, str(corpus)], one_input, custom_mutator=change)
     atheris.Fuzz()
 
 
 def main() -> int:
-    names = ("model", "checkpoint", "spread", "csv", "columns", "npz", "svmlight", "idx", "request")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("target", choices=(*names, "all"))
+    parser.add_argument("target", choices=(*NAMES, "all"))
     parser.add_argument("--runs", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "little"))
     parser.add_argument("--last", type=Path, help="keep the input being tried in this file")
+    parser.add_argument("--replay", action="store_true", help="try the inputs kept first")
     parser.add_argument("--coverage", action="store_true", help="atheris chooses the inputs")
     arguments = parser.parse_args()
     faulthandler.enable()
@@ -159,7 +182,9 @@ def main() -> int:
     if arguments.coverage:
         fuzz_by_coverage(arguments.target, arguments.runs, arguments.seed, arguments.seconds)
     problems = []
-    for name in names if arguments.target == "all" else (arguments.target,):
+    for name in NAMES if arguments.target == "all" else (arguments.target,):
+        if arguments.replay:
+            problems += replay(name)
         problems += fuzz(name, arguments.runs, arguments.seed, arguments.seconds, arguments.last)
     return 1 if problems else 0
 

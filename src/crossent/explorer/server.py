@@ -24,6 +24,7 @@ from crossent.explorer.guard import Guard
 HOST = "127.0.0.1"
 MOST_CLASSES = 100
 _LONGEST_REQUEST = 1 << 18
+_LONGEST_ERROR = 2000
 _HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -98,7 +99,10 @@ def _explain(request: Request) -> Response:
         given = _arguments(request)
         return _json(explain(**given).to_json() + "\n")
     except (ValueError, TypeError) as error:
-        return JSONResponse({"error": str(error)}, status_code=400, headers=_HEADERS)
+        # What it quotes of the request may be of any length.
+        told = str(error)
+        told = told if len(told) <= _LONGEST_ERROR else f"{told[:_LONGEST_ERROR]}…"
+        return JSONResponse({"error": told}, status_code=400, headers=_HEADERS)
 
 
 def _arguments(request: Request) -> dict[str, Any]:
