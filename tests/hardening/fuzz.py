@@ -1,8 +1,7 @@
 """Fuzz what reads bytes from outside: ``cd tests; python -m hardening.fuzz TARGET --runs N --seed S``.
 
 Inputs are good files with a few changes. What makes a target raise another error than it may, hang, or take too much
-memory is kept in ``seeds/TARGET`` and tried by every test run from then on. With atheris installed, ``--coverage`` lets
-it choose the inputs by the lines of crossent that they reach.
+memory is kept in ``seeds/TARGET`` and tried by every test run from then on.
 """
 
 from __future__ import annotations
@@ -130,43 +129,6 @@ def open_last(path: Path | None) -> mmap.mmap | None:
         return mmap.mmap(file.fileno(), 0)
 
 
-def fuzz_by_coverage(name: str, runs: int, seed: int, seconds: float) -> None:
-    """Let atheris choose the inputs; it ends the process."""
-    import atheris
-
-    with atheris.instrument_imports(include=["crossent"]):
-        from hardening.targets import TARGETS, scratch
-
-    target = TARGETS[name]
-    seeds = target.seeds() + kept_inputs(name, target.n_parts)
-    target.read(list(seeds[0]))
-    corpus = scratch() / "corpus"
-    corpus.mkdir()
-    for at, parts in enumerate(seeds):
-        (corpus / str(at)).write_bytes(pack(parts))
-
-    def one_input(data: bytes) -> None:
-        parts = unpack(data, target.n_parts)
-        problem = try_input(target, parts)
-        if problem is not None:
-            raise AssertionError(f"{problem}  [{keep(name, parts)}]")
-
-    def change(data: bytes, most: int, number: int) -> bytes:
-        rng = random.Random(number)
-        return pack(mutate(unpack(data, target.n_parts), seeds, rng))[:most]
-
-    limits = [f"-runs={runs}", f"-seed={seed}", f"-max_total_time={int(min(seconds, 1e6))}", f"-max_len={LONGEST}"]
-    own = [
-        "-rss_limit_mb=4096",
-        "-timeout=20",
-        f"-artifact_prefix={corpus.parent}/",
-        "-print_final_stats=1",
-        "-verbosity=1",
-    ]
-    atheris.Setup([sys.argv[0], *limits, *own, str(corpus)], one_input, custom_mutator=change)
-    atheris.Fuzz()
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("target", choices=(*NAMES, "all"))
@@ -175,12 +137,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "little"))
     parser.add_argument("--last", type=Path, help="keep the input being tried in this file")
     parser.add_argument("--replay", action="store_true", help="try the inputs kept first")
-    parser.add_argument("--coverage", action="store_true", help="atheris chooses the inputs")
     arguments = parser.parse_args()
     faulthandler.enable()
     print(f"--seed {arguments.seed}", flush=True)
-    if arguments.coverage:
-        fuzz_by_coverage(arguments.target, arguments.runs, arguments.seed, arguments.seconds)
     problems = []
     for name in NAMES if arguments.target == "all" else (arguments.target,):
         if arguments.replay:
