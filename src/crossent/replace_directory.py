@@ -48,6 +48,18 @@ def replace_directory(directory: Path, files: Mapping[str, bytes], *, may_replac
         _delete(new, set(files))
 
 
+def delete_directory(directory: Path, names: set[str]) -> None:
+    """Delete a directory of these files, so that it is whole or gone; where more lies in it, these files alone."""
+    directory = Path(os.path.realpath(directory))
+    if set(os.listdir(directory)) <= names:
+        old = _beside(directory)
+        directory.rename(old)
+        _delete(old, names)
+        return
+    for name in names:
+        (directory / name).unlink(missing_ok=True)
+
+
 def _refuse_to_overwrite(directory: Path, may_replace: Callable[[Path], bool]) -> None:
     if not directory.exists():
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 import zlib
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ from safetensors.numpy import save as dump_tensors
 from scipy.sparse import issparse
 
 from crossent.errors import DataError
-from crossent.replace_directory import replace_directory
+from crossent.replace_directory import delete_directory, replace_directory
 from crossent.stored import MISFITS, parse_tensors, read_bytes, read_json, sha256
 from crossent.training.state import Snapshot
 
@@ -77,17 +76,14 @@ class CheckpointDirectory:
     def finish(self) -> None:
         """Delete the state: the run is over."""
         if is_checkpoint(self.directory):
-            for name in (STATE, ARRAYS):
-                (self.directory / name).unlink(missing_ok=True)
-            if not any(self.directory.iterdir()):
-                shutil.rmtree(self.directory)
+            delete_directory(self.directory, {STATE, ARRAYS})
 
     def _read(self) -> Snapshot | None:
         path = self.directory / STATE
         if self.directory.exists() and not self.directory.is_dir():
             raise DataError("is a file: expected a directory for the checkpoint", path=self.directory)
         if not path.exists():
-            if self.directory.is_dir() and any(self.directory.iterdir()) and not _is_half_deleted(self.directory):
+            if self.directory.is_dir() and any(self.directory.iterdir()):
                 raise DataError("holds other files and no checkpoint: expected a new directory", path=self.directory)
             return None
         document = read_json(path, "was cut off or altered")
@@ -117,17 +113,10 @@ class CheckpointDirectory:
 
 def is_checkpoint(directory: Path) -> bool:
     """Whether a directory holds a checkpoint."""
-    if _is_half_deleted(directory):
-        return True
     try:
         return bool(read_json(directory / STATE).get("format") == FORMAT)
     except (OSError, DataError):
         return (directory / STATE).is_file() and (directory / ARRAYS).is_file()
-
-
-def _is_half_deleted(directory: Path) -> bool:
-    """Whether a directory is what is left where `finish` was interrupted."""
-    return [path.name for path in directory.glob("*")] == [ARRAYS]
 
 
 def restore_generator(rng: np.random.Generator, values: Mapping[str, Any], path: Path) -> None:
