@@ -115,14 +115,24 @@ def step_of(folder):
     return None if stored is None else stored.values["optimizer"]["steps"]
 
 
-@pytest.mark.parametrize("code", CODES, ids=errno.errorcode.get)
-def test_a_sharded_checkpoint_survives_every_failure(tmp_path, code):
+@pytest.fixture
+def one_rank():
     from hardening.targets import one_rank
 
+    ranks = one_rank()
+    yield ranks
+    # Tests of what a process without a group is told come later.
+    import torch.distributed as dist
+
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("code", CODES, ids=errno.errorcode.get)
+def test_a_sharded_checkpoint_survives_every_failure(tmp_path, code, one_rank):
     from crossent.estimators.spread_checkpoints import SpreadCheckpoints
 
     def keeper():
-        return SpreadCheckpoints(tmp_path / "run", {"what": "this"}, np.random.default_rng(0), one_rank())
+        return SpreadCheckpoints(tmp_path / "run", {"what": "this"}, np.random.default_rng(0), one_rank)
 
     keeper()._write(snapshot(1.0))
     writer = keeper()
