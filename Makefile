@@ -7,7 +7,7 @@ NATIVE := $(wildcard native/*.?pp native/*/*.?pp)
 BUILD_TOOLS := "scikit-build-core>=0.11" "nanobind>=2.9" "cmake>=3.26" ninja
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test sanitize lint format bench races accuracy parity docs linkcheck wheel figures clean
+.PHONY: help install demo test fuzz sanitize lint format bench races accuracy parity docs linkcheck wheel figures clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -32,6 +32,11 @@ test: install ## run every test
 
 sanitize: install ## run the kernels' tests under sanitizers of memory, arithmetic and threads; part of `make test`
 	$(BIN)/python -m pytest tests/hardening/test_sanitizers.py
+
+RUNS ?= 1000000
+TARGET ?= all
+fuzz: install ## try a million altered inputs (RUNS=) on each reader (TARGET=) of files and requests
+	cd tests && ../$(BIN)/python -W ignore -m hardening.fuzz $(TARGET) --runs $(RUNS)
 
 lint: install ## ruff, mypy and clang-format, as the commit hooks run them
 	$(BIN)/ruff check .

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+_LONGEST = 4000  # characters of a message
+
 
 def invalid_value(argument: str, value: object, expected: str) -> ValueError:
     """Return (to raise) the error for a value that no call accepts.
@@ -53,4 +55,6 @@ class DataError(ValueError):
         if row is not None:
             where.append(f"row {row}")
         self.path, self.column, self.row = path, column, row
-        super().__init__(f"{', '.join(where)}: {problem}" if where else problem)
+        told = f"{', '.join(where)}: {problem}" if where else problem
+        # What it quotes may be of any length.
+        super().__init__(told if len(told) <= _LONGEST else f"{told[: _LONGEST // 2]} … {told[-_LONGEST // 2 :]}")

@@ -85,6 +85,8 @@ def per_class(values: ArrayLike, argument: str, shape: tuple[int, ...] | None = 
             array = np.array(np.asarray(values), dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise TypeError(f"{argument} cannot be read as one number per class: {error}") from None
+        except OverflowError:
+            raise ValueError(f"{argument} holds a whole number beyond the range of float64") from None
     if array.ndim == 0:
         raise invalid_value(f"{argument}.shape", array.shape, "one number per class, (C,), or rows of them, (..., C)")
     if array.shape[-1] == 0:

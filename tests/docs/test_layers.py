@@ -13,8 +13,8 @@ import crossent
 ROOT = Path(crossent.__file__).parent
 # From the ground up; docs/explanation/architecture.md draws the same floors.
 FLOORS = (
-    {"errors", "_native", "reference", "replace_directory"},
-    {"arrays", "conventions", "cpu", "simplex_inputs"},
+    {"errors", "_native", "reference", "leftovers"},
+    {"arrays", "conventions", "cpu", "simplex_inputs", "stored", "replace_directory"},
     {"targets", "family", "ranks"},
     {"loss", "simplex"},
     {"training", "head"},

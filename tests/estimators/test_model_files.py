@@ -170,7 +170,7 @@ def rewrite(path, change):
 
     document = json.loads(path.read_text())
     change(document)
-    document["sha256"]["content"] = model_files._sha256(model_files._canonical(document["content"]))
+    document["sha256"]["content"] = model_files.sha256(model_files._canonical(document["content"]))
     path.write_text(json.dumps(document))
 
 

@@ -166,8 +166,8 @@ def checkpointed(directory, stop_after, seconds=0.0):
     model = SoftmaxClassifier(**options, distributed=True, checkpoint=directory, callbacks=[leave])
     try:
         return result(model.fit(x[here], y[here])), sorted(os.listdir(directory)) if os.path.isdir(directory) else []
-    except ValueError as error:
-        return str(error), sorted(os.listdir(directory))
+    except Leave as error:
+        return repr(error), sorted(os.listdir(directory))
 
 
 def forget(directory):

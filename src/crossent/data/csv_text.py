@@ -143,13 +143,17 @@ class CsvText:
         writer = csv.writer(kept, delimiter=self.delimiter)
         width = len(self.names)
         with _open_source(self.path if source is None else source, "replace") as file:
-            for at, values in enumerate(filter(None, csv.reader(file, delimiter=self.delimiter))):
-                if at and len(values) != width:
-                    ragged[rows_before + at] = f"has {len(values)} values where the header has {width}"
-                elif at and any("\ufffd" in value for value in values):
-                    ragged[rows_before + at] = "is not UTF-8 text"
-                else:
-                    writer.writerow(values)
+            reader = csv.reader(file, delimiter=self.delimiter)
+            try:
+                for at, values in enumerate(filter(None, reader)):
+                    if at and len(values) != width:
+                        ragged[rows_before + at] = f"has {len(values)} values where the header has {width}"
+                    elif at and any("\ufffd" in value for value in values):
+                        ragged[rows_before + at] = "is not UTF-8 text"
+                    else:
+                        writer.writerow(values)
+            except csv.Error as error:
+                raise self.problem(error) from error
         return kept.getvalue().encode()
 
     def problem(self, error: Exception) -> DataError:
@@ -169,11 +173,10 @@ def header(path: Path, errors: str = "strict") -> tuple[str, list[str]]:
         raise DataError("is not UTF-8 text: save it as UTF-8", path=path) from error
     if not line.strip():
         raise DataError("is empty: expected a line of column names first", path=path)
-    if path.with_suffix("").suffix.lower() == ".tsv" or path.suffix.lower() == ".tsv":
-        delimiter = "\t"
-    else:
-        delimiter = max(_DELIMITERS, key=lambda mark: len(next(csv.reader(io.StringIO(line), delimiter=mark))))
-    names = next(csv.reader(io.StringIO(line, newline=""), delimiter=delimiter))
+    try:
+        delimiter, names = _split_header(path, line)
+    except csv.Error as error:
+        raise DataError(f"the line of column names is no CSV: {error}", path=path) from error
     seen: set[str] = set()
     for position, name in enumerate(names, start=1):
         if not name.strip():
@@ -182,6 +185,14 @@ def header(path: Path, errors: str = "strict") -> tuple[str, list[str]]:
             raise DataError("the header names this column twice", path=path, column=name)
         seen.add(name)
     return delimiter, names
+
+
+def _split_header(path: Path, line: str) -> tuple[str, list[str]]:
+    if path.with_suffix("").suffix.lower() == ".tsv" or path.suffix.lower() == ".tsv":
+        delimiter = "\t"
+    else:
+        delimiter = max(_DELIMITERS, key=lambda mark: len(next(csv.reader(io.StringIO(line), delimiter=mark))))
+    return delimiter, next(csv.reader(io.StringIO(line, newline=""), delimiter=delimiter))
 
 
 def open_binary(path: Path) -> BinaryIO:

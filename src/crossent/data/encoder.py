@@ -5,6 +5,8 @@ What a column becomes is decided on the training rows alone; any other row is on
 
 from __future__ import annotations
 
+import math
+import operator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -304,13 +306,43 @@ def fit_encoder(
 def encoder_from_json(saved: dict[str, Any]) -> Encoder:
     """Restore an encoder from its `to_json`."""
     if saved["kind"] == "images":
-        return ImageEncoder((saved["shape"][0], saved["shape"][1]), saved["largest"])
+        height, width = (operator.index(size) for size in saved["shape"])
+        if not 0 < float(saved["largest"]) < math.inf:
+            raise ValueError(f"the largest pixel is {saved['largest']}: expected a finite number above 0")
+        return ImageEncoder((height, width), saved["largest"])
     if saved["kind"] == "sparse":
-        return SparseEncoder(saved["n_features"])
+        return SparseEncoder(operator.index(saved["n_features"]))
     kinds: dict[str, type[Number | Category | Text]] = {"number": Number, "category": Category, "text": Text}
     parts = [{**part, **({"levels": tuple(part["levels"])} if "levels" in part else {})} for part in saved["columns"]]
     restored = tuple(kinds[part.pop("kind")](**part) for part in parts)
+    for column in restored:
+        if not _is_sound(column):
+            raise ValueError(f"the encoder's column {column.name!r} is none that training makes")
     return TableEncoder(restored, tuple(saved["notes"]))
+
+
+def width(encoder: Encoder) -> int:
+    """Return the number of the features without making their names: a damaged file may ask for any number."""
+    if isinstance(encoder, ImageEncoder):
+        return encoder.shape[0] * encoder.shape[1]
+    if isinstance(encoder, SparseEncoder):
+        return encoder.n_features
+    return sum(c.n_features if isinstance(c, Text) else len(c.feature_names) for c in encoder.columns)
+
+
+def _is_sound(column: Number | Category | Text) -> bool:
+    if not isinstance(column.name, str):
+        return False
+    if isinstance(column, Number):
+        numbers = isinstance(column.mean, float) and isinstance(column.std, float)
+        return numbers and isinstance(column.marks_missing, bool) and math.isfinite(column.mean) and column.std > 0
+    if isinstance(column, Text):
+        return isinstance(column.n_features, int) and column.n_features > 0
+    return (
+        all(isinstance(level, str) for level in column.levels)
+        and len(set(column.levels)) == len(column.levels)
+        and all(isinstance(flag, bool) for flag in (column.has_other, column.has_missing, column.text))
+    )
 
 
 def _frame(dataset: Dataset) -> pl.DataFrame:

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossent.data.dataset import Dataset, read_dataset
-from crossent.data.encoder import Encoded, Encoder, TableEncoder, encoder_from_json
+from crossent.data.encoder import Encoded, Encoder, TableEncoder, encoder_from_json, width
 from crossent.data.streaming import TableStream
 from crossent.errors import DataError
+from crossent.stored import MISFITS
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -176,16 +177,37 @@ def load_trained(directory: str | Path) -> TrainedModel:
     try:
         if extra["format"] != _FORMAT:
             raise DataError(f"was written in format {extra['format']}: expected {_FORMAT}", path=directory)
-        return TrainedModel(
+        model = TrainedModel(
             estimator=loaded.estimator,
             encoder=encoder_from_json(extra["encoder"]),
-            classes=list(extra["classes"]),
+            classes=_names(extra["classes"]),
             label=extra["label"],
             frequencies=np.asarray(loaded.extra_tensors["frequencies"], np.float64),
-            source=extra["source"],
-            ignored=tuple(extra["ignored"]),
-            missing=tuple(extra["missing"]),
-            label_probs=tuple(extra["label_probs"]),
+            source=str(extra["source"]),
+            ignored=tuple(_names(extra["ignored"])),
+            missing=tuple(_names(extra["missing"])),
+            label_probs=tuple(_names(extra["label_probs"])),
         )
-    except (KeyError, TypeError, IndexError) as error:
-        raise DataError(f"is not a model written by crossent train: {error!s} is missing", path=directory) from error
+        _refuse_misfits(model)
+    except DataError:
+        raise
+    except MISFITS as error:
+        raise DataError(f"is not a model written by crossent train ({error!r})", path=directory) from error
+    return model
+
+
+def _names(names: Any) -> list[str]:
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"{str(names)[:60]}: expected a list of names")
+    return names
+
+
+def _refuse_misfits(model: TrainedModel) -> None:
+    """Raise where the parts of a model do not fit each other."""
+    n_features, n_classes = model.estimator.n_features_in_, len(model.estimator.classes_)
+    if width(model.encoder) != n_features:
+        raise ValueError(f"the encoder makes {width(model.encoder)} features, the classifier takes {n_features}")
+    if len(model.classes) != n_classes or model.frequencies.shape != (n_classes,):
+        raise ValueError(f"there are names or frequencies of {len(model.classes)} classes, expected {n_classes}")
+    if not (np.isfinite(model.frequencies).all() and (model.frequencies >= 0).all()):
+        raise ValueError("a frequency of a class is no number of 0 or more")

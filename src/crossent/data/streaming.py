@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from crossent.data.bad_rows import MOSTLY, BadRows, without_bad_values
 from crossent.data.csv_text import PIECE_BYTES, CsvText
 from crossent.data.dataset import Dataset, table_dataset
-from crossent.data.tables import ARROW, CSV, PARQUET, existing_file, first_line, table_suffix
+from crossent.data.tables import ARROW, CSV, PARQUET, UNREADABLE, existing_file, first_line, table_suffix
 from crossent.errors import DataError, invalid_value
 
 BATCH_ROWS = 2**16
@@ -97,7 +97,10 @@ class TableStream:
     def survey(self) -> None:
         """Count the rows, and find the types that the columns have over the whole of a CSV."""
         if self._csv is None:
-            self.n_rows = int(self._scan().select(pl.len()).collect().item())
+            try:
+                self.n_rows = int(self._scan().select(pl.len()).collect().item())
+            except UNREADABLE as error:
+                raise DataError(first_line(error), path=self.path) from error
         else:
             seen = {name: _Seen() for name in self._csv.names}
             ragged: dict[int, str] = {}
@@ -164,7 +167,7 @@ class TableStream:
             for frame in self._scan().collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
                 yield frame, np.arange(row + 1, row + frame.height + 1), {}
                 row += frame.height
-        except (pl.exceptions.PolarsError, OSError) as error:
+        except UNREADABLE as error:
             raise DataError(first_line(error), path=self.path) from error
 
     def _scan(self) -> pl.LazyFrame:

@@ -43,12 +43,14 @@ class Numbers:
         values = numbers.drop_nulls().to_numpy()
         if len(values) == 0:
             return
-        mean = float(values.mean())
-        # Squares of values beyond 1e154 or below 1e-162 leave float64's range: bring them near 1 first.
-        far = float(np.abs(values - mean).max())
-        std = far * float(np.sqrt(np.mean(((values - mean) / far) ** 2))) if far > 0 else 0.0
-        self._merge(len(values), mean, std)
-        self._see_steps(values)
+        # Where a sum or a difference leaves float64's range, mean or std is none: `NumberFit` refuses the column.
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = float(values.mean())
+            # Squares of values beyond 1e154 or below 1e-162 leave float64's range: bring them near 1 first.
+            far = float(np.abs(values - mean).max())
+            std = far * float(np.sqrt(np.mean(((values - mean) / far) ** 2))) if far > 0 else 0.0
+            self._merge(len(values), mean, std)
+            self._see_steps(values)
         low, high = float(values.min()), float(values.max())
         if max(-low, high) > max(-self.low, self.high):
             at = int(numbers.abs().arg_max() or 0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import itertools
 import math
-import zipfile
 import zlib
 from collections.abc import Collection
 from pathlib import Path
@@ -16,15 +15,20 @@ import polars as pl
 from numpy.typing import NDArray
 
 from crossent.data.csv_text import CsvText, header, open_text
+from crossent.data.npz import read_npz
 from crossent.errors import DataError
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
 
+_LONGEST = 300  # characters of another library's message
+_DIGITS = 100
 CSV = (".csv", ".tsv", ".txt")
 PARQUET = (".parquet", ".pq")
 ARROW = (".arrow", ".feather", ".ipc")
 SVMLIGHT = (".svm", ".libsvm", ".svmlight")
+# polars panics at some damaged files, which is no Exception; the program goes on all the same.
+UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, EOFError, zlib.error)
 FORMATS = (
     "CSV (.csv, .tsv, .txt, also .gz), Parquet (.parquet), Arrow (.arrow, .feather), NumPy (.npz) or libsvm (.svm, "
     ".libsvm, also .gz)"
@@ -78,7 +82,7 @@ def read_table(
             raise DataError(f"cannot read a {suffix or 'nameless'} file as a table: expected {FORMATS}", path=path)
     except DataError:
         raise
-    except (pl.exceptions.PolarsError, OSError, EOFError, zlib.error) as error:
+    except UNREADABLE as error:
         raise DataError(first_line(error), path=path) from error
     if frame.height == 0:
         raise DataError("holds no rows", path=path)
@@ -88,21 +92,10 @@ def read_table(
 def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
     """Read the arrays ``X`` and, where there is one, ``y`` of an ``.npz`` file; nothing is ever unpickled."""
     path = existing_file(path)
-    try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DataError("is a single array: expected an .npz with the arrays X and y", path=path)
-        with archive:
-            arrays: dict[str, NDArray[Any]] = {name: archive[name] for name in archive.files if name in ("X", "y")}
-            found = ", ".join(archive.files)
-    except DataError:
-        raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        if "allow_pickle" in str(error):
-            raise DataError("holds Python objects, which are never unpickled", path=path) from error
-        raise DataError(f"is not a readable .npz file: {first_line(error)}", path=path) from error
+    arrays, names = read_npz(path, ("X", "y"))
     if "X" not in arrays:
-        raise DataError(f"holds the arrays {found or '(none)'}: expected X, and y for the labels", path=path)
+        found = ", ".join(names[:12]) or "(none)"
+        raise DataError(f"holds the arrays {found}: expected X, and y for the labels", path=path)
     x = arrays["X"]
     if x.ndim not in (2, 3) or x.dtype.kind not in "buif":
         problem = f"X is {x.dtype} of shape {x.shape}: expected numbers, (rows, features) or (rows, height, width)"
@@ -176,20 +169,23 @@ def _read_csv(
 
 def _find_bad_line(path: Path) -> None:
     """Raise the DataError for the first line of a libsvm file that is not ``LABEL INDEX:VALUE …``."""
-    with open_text(path) as file:
+    with open_text(path, "replace") as file:
         lines = (line.partition("#")[0].split() for line in file)
         for row, words in enumerate(filter(None, lines), start=1):
             if not _is_finite(words[0]):
-                raise DataError(f"the label {words[0]!r} is not a finite number", path=path, row=row)
+                raise DataError(f"the label {words[0][:60]!r} is not a finite number", path=path, row=row)
             previous = -1
             for word in words[1:]:
                 index, colon, value = word.partition(":")
                 if index == "qid":
                     continue
                 if not (colon and index.isdecimal() and _is_finite(value)):
-                    raise DataError(f"{word!r} is not INDEX:VALUE with a finite value", path=path, row=row)
-                if int(index) <= previous or int(index) >= 2**31:
-                    raise DataError(f"the index of {word!r} does not rise within 0 to 2147483647", path=path, row=row)
+                    raise DataError(f"{word[:60]!r} is not INDEX:VALUE with a finite value", path=path, row=row)
+                # Python refuses to read a number of thousands of digits.
+                if len(index) > _DIGITS or not previous < int(index) < 2**31:
+                    raise DataError(
+                        f"the index of {word[:60]!r} does not rise within 0 to 2147483647", path=path, row=row
+                    )
                 previous = int(index)
 
 
@@ -210,8 +206,12 @@ def line_of_row(path: Path, row: int) -> int | None:
             filled = (number for number, line in enumerate(file, start=1) if line.partition("#")[0].strip())
             return next(itertools.islice(filled, row - 1, None), None)
         rows = csv.reader(file, delimiter=header(path, "replace")[0])
-        return next((rows.line_num for at, _ in enumerate(filter(None, rows)) if at == row), None)
+        try:
+            return next((rows.line_num for at, _ in enumerate(filter(None, rows)) if at == row), None)
+        except csv.Error:
+            return None
 
 
-def first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def first_line(error: BaseException) -> str:
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"

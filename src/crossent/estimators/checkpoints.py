@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
 import time
 import zlib
 from collections.abc import Callable, Mapping
@@ -12,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as dump_tensors
 from scipy.sparse import issparse
 
 from crossent.errors import DataError
-from crossent.replace_directory import replace_directory
+from crossent.replace_directory import delete_directory, replace_directory
+from crossent.stored import MISFITS, parse_tensors, read_bytes, read_json, sha256
 from crossent.training.state import Snapshot
 
 ARRAYS, STATE = "state.safetensors", "state.json"
@@ -43,7 +40,7 @@ class CheckpointDirectory:
         self.directory, self.run = Path(directory), dict(run)
         self._stored = self._read()
         if self._stored is not None:
-            rng.bit_generator.state = self._stored.values["begin"]
+            restore_generator(rng, self._stored.values, self.directory / STATE)
         self._begin = rng.bit_generator.state
         self._last: Snapshot | None = None
         self._written = time.monotonic()
@@ -67,7 +64,7 @@ class CheckpointDirectory:
         document = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
-            "sha256": hashlib.sha256(arrays).hexdigest(),
+            "sha256": sha256(arrays),
             "run": self.run,
             "values": {**self._last.values, "begin": self._begin},
         }
@@ -79,10 +76,7 @@ class CheckpointDirectory:
     def finish(self) -> None:
         """Delete the state: the run is over."""
         if is_checkpoint(self.directory):
-            for name in (STATE, ARRAYS):
-                (self.directory / name).unlink(missing_ok=True)
-            if not any(self.directory.iterdir()):
-                shutil.rmtree(self.directory)
+            delete_directory(self.directory, {STATE, ARRAYS})
 
     def _read(self) -> Snapshot | None:
         path = self.directory / STATE
@@ -92,18 +86,18 @@ class CheckpointDirectory:
             if self.directory.is_dir() and any(self.directory.iterdir()):
                 raise DataError("holds other files and no checkpoint: expected a new directory", path=self.directory)
             return None
+        document = read_json(path, "was cut off or altered")
         try:
-            document = json.loads(path.read_bytes())
             if document["format"] != FORMAT or document["format_version"] != FORMAT_VERSION:
                 raise DataError(f"is no checkpoint of format version {FORMAT_VERSION}", path=path)
-            self._compare(document["run"])
-            data = (self.directory / ARRAYS).read_bytes()
-            if hashlib.sha256(data).hexdigest() != document["sha256"]:
+            self._compare(dict(document["run"]))
+            data = read_bytes(self.directory / ARRAYS)
+            if sha256(data) != document["sha256"]:
                 raise DataError("was cut off or altered: its sha256 differs", path=self.directory / ARRAYS)
-            return Snapshot(load_tensors(data), document["values"])
-        except FileNotFoundError as missing:
-            raise DataError("is missing", path=missing.filename) from None
-        except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as problem:
+            return Snapshot(parse_tensors(data, self.directory / ARRAYS), dict(document["values"]))
+        except DataError:
+            raise
+        except MISFITS as problem:
             raise DataError(f"was cut off or altered ({problem!r})", path=path) from problem
 
     def _compare(self, stored: Mapping[str, str]) -> None:
@@ -120,9 +114,17 @@ class CheckpointDirectory:
 def is_checkpoint(directory: Path) -> bool:
     """Whether a directory holds a checkpoint."""
     try:
-        return bool(json.loads((directory / STATE).read_bytes()).get("format") == FORMAT)
-    except (OSError, ValueError, AttributeError):
+        return bool(read_json(directory / STATE).get("format") == FORMAT)
+    except (OSError, DataError):
         return (directory / STATE).is_file() and (directory / ARRAYS).is_file()
+
+
+def restore_generator(rng: np.random.Generator, values: Mapping[str, Any], path: Path) -> None:
+    """Put a generator to where the stored run began."""
+    try:
+        rng.bit_generator.state = values["begin"]
+    except MISFITS as problem:
+        raise DataError(f"holds no state of the random numbers ({problem!r})", path=path) from problem
 
 
 def digest(*arrays: Any) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,20 +11,21 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as dump_tensors
 from sklearn.utils.validation import check_is_fitted
 
 from crossent.errors import DataError, invalid_type, invalid_value
+from crossent.estimators.parameters import check_parameters
 from crossent.estimators.softmax_classifier import SoftmaxClassifier
 from crossent.replace_directory import replace_directory
+from crossent.stored import MISFITS, alike, parse_tensors, read_bytes, read_json, sha256
 
 Array = npt.NDArray[Any]
 WEIGHTS, MODEL = "weights.safetensors", "model.json"
 FORMAT, FORMAT_VERSION = "crossent-model", 1
 # What a training run that was cut short leaves in the directory of its model.
 UNFINISHED = "unfinished"
+MOST_BYTES_OF_CLASSES = 2**28
 RECORD = (
     "loss_curve_",
     "validation_scores_",
@@ -72,8 +73,12 @@ def save_model(
         If the directory is there and is no model.
     TypeError
         If the classes are not all str, int, float or bool, or ``extra`` does not fit into JSON.
+    ValueError
+        If a weight is not finite.
     """
     check_is_fitted(estimator)
+    if not all(np.isfinite(array).all() for array in (*estimator.coefs_, *estimator.intercepts_)):
+        raise ValueError("a weight of the classifier is not finite: expected a fit that did not diverge")
     tensors = {f"coefs.{at}": array for at, array in enumerate(estimator.coefs_)}
     tensors |= {f"intercepts.{at}": array for at, array in enumerate(estimator.intercepts_)}
     tensors |= {f"extra.{name}": np.asarray(array) for name, array in (extra_tensors or {}).items()}
@@ -91,7 +96,7 @@ def save_model(
     document = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "sha256": {WEIGHTS: _sha256(weights), "content": _sha256(_canonical(content))},
+        "sha256": {WEIGHTS: sha256(weights), "content": sha256(_canonical(content))},
         "content": content,
     }
     model = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False).encode()
@@ -115,44 +120,33 @@ def load_model(directory: str | Path) -> LoadedModel:
     tensors = _read_tensors(folder / WEIGHTS, weights_sha256)
     try:
         return _rebuild(content, tensors)
-    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+    except MISFITS as problem:
         raise DataError(f"does not describe a model ({problem!r})", path=folder / MODEL) from problem
 
 
 def _read_document(path: Path) -> tuple[dict[str, Any], str]:
-    try:
-        document = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise DataError("is missing", path=path) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as problem:
-        raise DataError(f"is no JSON: cut off or altered ({problem})", path=path) from problem
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
+    document = read_json(path)
+    if document.get("format") != FORMAT:
         raise DataError(f'is no model: expected "format": "{FORMAT}"', path=path)
     version = document.get("format_version")
     if version != FORMAT_VERSION:
         raise DataError(f"has format version {version!r}: this crossent reads {FORMAT_VERSION}", path=path)
     try:
         content, sums = document["content"], document["sha256"]
-        intact = _sha256(_canonical(content)) == sums["content"]
+        intact = sha256(_canonical(content)) == sums["content"]
         weights_sha256 = str(sums[WEIGHTS])
-    except (KeyError, TypeError) as problem:
-        raise DataError(f"lacks {problem}", path=path) from problem
+    except MISFITS as problem:
+        raise DataError(f"lacks a checksum of its content ({problem})", path=path) from problem
     if not intact:
         raise DataError("was altered after it was written: its sha256 differs", path=path)
     return content, weights_sha256
 
 
-def _read_tensors(path: Path, sha256: str) -> dict[str, Array]:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise DataError("is missing", path=path) from None
-    if _sha256(data) != sha256:
+def _read_tensors(path: Path, checksum: str) -> dict[str, Array]:
+    data = read_bytes(path)
+    if sha256(data) != checksum:
         raise DataError(f"was cut off or altered, or belongs to another model: sha256 differs from {MODEL}", path=path)
-    try:
-        return load_tensors(data)
-    except SafetensorError as problem:
-        raise DataError(f"is no safetensors file ({problem})", path=path) from problem
+    return parse_tensors(data, path)
 
 
 def _rebuild(content: Mapping[str, Any], tensors: Mapping[str, Array]) -> LoadedModel:
@@ -162,17 +156,25 @@ def _rebuild(content: Mapping[str, Any], tensors: Mapping[str, Array]) -> Loaded
     parameters["hidden_layer_sizes"] = tuple(parameters["hidden_layer_sizes"])
     if isinstance(parameters["class_weight"], list):
         parameters["class_weight"] = dict(parameters["class_weight"])
+    if parameters["dtype"] not in ("float32", "float64", None):
+        raise invalid_value("dtype", parameters["dtype"], "float32, float64 or null")
     model = SoftmaxClassifier(**parameters)
+    check_parameters(model)
     n_layers = len(parameters["hidden_layer_sizes"]) + 1
+    weights = [tensors[f"coefs.{at}"] for at in range(n_layers)]
+    biases = [tensors[f"intercepts.{at}"] for at in range(n_layers)]
+    for array in (*weights, *biases):
+        if array.dtype not in (np.float32, np.float64) or not np.isfinite(array).all():
+            raise ValueError(f"a weight is {array.dtype} or not finite: expected finite float32 or float64")
     model._restore(
-        [tensors[f"coefs.{at}"] for at in range(n_layers)],
-        [tensors[f"intercepts.{at}"] for at in range(n_layers)],
+        weights,
+        biases,
         classes=_classes_in(content["classes"]),
-        feature_names=content["feature_names_in"],
-        record={name: content["record"][name] for name in RECORD},
+        feature_names=_names_in(content["feature_names_in"]),
+        record=_record_in(content["record"]),
     )
     extra_tensors = {name.removeprefix("extra."): array for name, array in tensors.items() if name.startswith("extra.")}
-    return LoadedModel(model, extra_tensors, content["extra"])
+    return LoadedModel(model, extra_tensors, dict(content["extra"]))
 
 
 def _parameters(estimator: SoftmaxClassifier) -> dict[str, Any]:
@@ -202,23 +204,53 @@ def _classes_out(classes: Array) -> dict[str, Any]:
     return {"dtype": "object" if classes.dtype == object else classes.dtype.str, "values": values}
 
 
+def _names_in(names: Any) -> list[str] | None:
+    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise invalid_value("feature_names_in", str(names)[:60], "a list of names, or null")
+    return names
+
+
+def _record_in(record: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name: record[name] for name in RECORD}
+    for name, value in found.items():
+        if not all(
+            alike(one, None) and not isinstance(one, str) for one in (value if isinstance(value, list) else [value])
+        ):
+            raise invalid_value(name, str(value)[:60], "a number, a list of numbers, or null")
+    # Logits are divided by it, in float32 too.
+    if not 1e-38 < found["temperature_"] < 1e38:
+        raise invalid_value("temperature_", found["temperature_"], "a number from 1e-38 to 1e38")
+    return found
+
+
+def _dtype_in(name: Any) -> np.dtype[Any]:
+    if not isinstance(name, str) or not re.fullmatch(r"object|[<>|=][biufU][1-9]\d{0,8}", name):
+        raise invalid_value("the type of the classes", name, "object, text, bool, int or float")
+    return np.dtype(name)
+
+
 def _classes_in(classes: Mapping[str, Any]) -> Array:
-    return np.array(classes["values"], dtype=np.dtype(classes["dtype"]))
+    values, dtype = classes["values"], _dtype_in(classes["dtype"])
+    if not isinstance(values, list) or not all(isinstance(value, (str, int, float, bool)) for value in values):
+        raise invalid_value("classes", str(values)[:60], "a list of text, numbers or truths")
+    # A short name of a type may ask for any amount of memory.
+    if dtype.itemsize * len(values) > MOST_BYTES_OF_CLASSES:
+        raise invalid_value("the type of the classes", str(dtype), f"at most {MOST_BYTES_OF_CLASSES} bytes in all")
+    found = np.array(values, dtype=dtype)
+    if found.tolist() != values or len(set(values)) != len(values):
+        raise invalid_value("classes", str(values)[:60], f"different values of type {dtype}")
+    return found
 
 
 def _is_model(directory: Path) -> bool:
     if [path.name for path in directory.iterdir()] == [UNFINISHED]:
         return True
     try:
-        return bool(json.loads((directory / MODEL).read_bytes()).get("format") == FORMAT)
-    except (OSError, ValueError, AttributeError):
+        return bool(read_json(directory / MODEL).get("format") == FORMAT)
+    except (OSError, DataError):
         # A damaged model is one all the same where both files are there.
         return (directory / MODEL).is_file() and (directory / WEIGHTS).is_file()
 
 
 def _canonical(content: Any) -> bytes:
     return json.dumps(content, sort_keys=True, ensure_ascii=True, allow_nan=False).encode()
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -14,14 +13,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as dump_tensors
 from scipy.sparse import issparse
 
 from crossent.errors import DataError
-from crossent.estimators.checkpoints import BLOCK_ROWS, SECONDS_BETWEEN
+from crossent.estimators.checkpoints import BLOCK_ROWS, SECONDS_BETWEEN, restore_generator
 from crossent.ranks import Ranks
+from crossent.stored import MISFITS, parse_tensors, read_bytes, read_json, sha256
 from crossent.training import Examples
 from crossent.training.state import Snapshot
 
@@ -51,7 +49,7 @@ class SpreadCheckpoints:
         self._stored = ranks.together(self._newest)
         if self._stored is not None:
             ranks.agree("the step of the newest checkpoint", self._stored.values["optimizer"]["steps"])
-            rng.bit_generator.state = self._stored.values["begin"]
+            restore_generator(rng, self._stored.values, self.directory)
         self._begin = rng.bit_generator.state
         self._last: Snapshot | None = None
         self._written = time.monotonic()
@@ -103,7 +101,7 @@ class SpreadCheckpoints:
         data = dump_tensors({name: np.ascontiguousarray(part) for name, part in own.items()})
         name = f"shard-{rank:05}-of-{size:05}.safetensors"
         write_whole(target / name, data)
-        return {"file": name, "sha256": hashlib.sha256(data).hexdigest()}
+        return {"file": name, "sha256": sha256(data)}
 
     def _seal(self, target: Path, document: Mapping[str, Any]) -> None:
         text = json.dumps(document, indent=1, default=lambda array: array.tolist())
@@ -146,8 +144,8 @@ class SpreadCheckpoints:
 
     def _read(self, step: Path) -> Snapshot:
         path = step / MANIFEST
+        document = read_json(path, "was cut off or altered")
         try:
-            document = json.loads(path.read_bytes())
             if document["format"] != FORMAT or document["format_version"] != FORMAT_VERSION:
                 raise DataError(f"is no checkpoint of format version {FORMAT_VERSION}", path=path)
             parts = [self._read_shard(step, shard) for shard in document["shards"]]
@@ -155,10 +153,12 @@ class SpreadCheckpoints:
                 name: np.concatenate([part[name] for part in parts]).reshape(shape)
                 for name, shape in document["shapes"].items()
             }
-            values, run = document["values"], document["run"]
-        except (KeyError, TypeError, ValueError, SafetensorError) as problem:
-            if isinstance(problem, DataError):
-                raise
+            values, run = dict(document["values"]), dict(document["run"])
+            # The step that every rank compares with the others'.
+            int(values["optimizer"]["steps"])
+        except DataError:
+            raise
+        except MISFITS as problem:
             raise DataError(f"was cut off or altered ({problem!r})", path=path) from problem
         self._compare(run, step)
         return Snapshot(arrays, values)
@@ -168,11 +168,10 @@ class SpreadCheckpoints:
         name = str(shard["file"])
         if Path(name).name != name:
             raise DataError(f"names a file elsewhere: {name!r}", path=step / MANIFEST)
-        data = (step / name).read_bytes()
-        if hashlib.sha256(data).hexdigest() != shard["sha256"]:
+        data = read_bytes(step / name)
+        if sha256(data) != shard["sha256"]:
             raise DataError("was cut off or altered: its sha256 differs", path=step / name)
-        tensors: dict[str, npt.NDArray[Any]] = load_tensors(data)
-        return tensors
+        return parse_tensors(data, step / name)
 
     def _compare(self, stored: Mapping[str, str], step: Path) -> None:
         for name in {**stored, **self.run}:

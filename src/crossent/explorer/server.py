@@ -11,7 +11,6 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
@@ -20,10 +19,12 @@ from crossent.errors import invalid_value
 from crossent.explanation.plain import dump_json
 from crossent.explanation.prediction import explain
 from crossent.explorer.document import page, stories
+from crossent.explorer.guard import Guard
 
 HOST = "127.0.0.1"
 MOST_CLASSES = 100
-_LONGEST_REQUEST = 1 << 20
+_LONGEST_REQUEST = 1 << 18
+_LONGEST_ERROR = 2000
 _HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -37,19 +38,21 @@ def application(story: str = "dog") -> Starlette:
 
     ``GET /`` is the page. ``GET /api/explain`` takes ``probs`` or ``logits``, ``target``, ``pay`` and ``classes`` as
     `crossent.explain` does, each written as JSON, and answers what ``crossent explain --json`` prints.
-    ``GET /api/stories`` answers the stories. Requests under another host's name are refused: a page elsewhere whose
-    name is made to lead here (DNS rebinding) reads nothing.
+    ``GET /api/stories`` answers the stories. What another page makes the browser ask is refused (`Guard`).
     """
     document = page(served=True, story=story)
     told = dump_json(stories())
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", lambda request: HTMLResponse(document, headers=_HEADERS)),
             Route("/api/explain", _explain),
             Route("/api/stories", lambda request: _json(told)),
         ],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"], www_redirect=False)],
+        middleware=[Middleware(Guard, hosts=(HOST, "localhost"))],
     )
+    # A redirect would send the browser to what a client says the host is.
+    app.router.redirect_slashes = False
+    return app
 
 
 def listen(port: int) -> socket.socket:
@@ -80,7 +83,7 @@ def serve(bound: socket.socket, story: str, when_ready: Callable[[], object]) ->
             await super().startup(sockets)
             when_ready()
 
-    # h11 reads requests long enough that one with too many classes gets an answer that says so.
+    # h11 reads what is somewhat longer than the guard lets pass, so that it gets an answer that says so.
     config = uvicorn.Config(
         application(story),
         http="h11",
@@ -96,7 +99,10 @@ def _explain(request: Request) -> Response:
         given = _arguments(request)
         return _json(explain(**given).to_json() + "\n")
     except (ValueError, TypeError) as error:
-        return JSONResponse({"error": str(error)}, status_code=400, headers=_HEADERS)
+        # What it quotes of the request may be of any length.
+        told = str(error)
+        told = told if len(told) <= _LONGEST_ERROR else f"{told[:_LONGEST_ERROR]}…"
+        return JSONResponse({"error": told}, status_code=400, headers=_HEADERS)
 
 
 def _arguments(request: Request) -> dict[str, Any]:
@@ -124,6 +130,8 @@ def _read(name: str, text: str) -> Any:
         value = json.loads(text, object_pairs_hook=lambda pairs: _once(name, pairs), parse_constant=refuse)
     except json.JSONDecodeError as error:
         raise ValueError(f"{name} = {text[:60]!r}: expected JSON ({error})") from None
+    except RecursionError:
+        raise ValueError(f"{name} = {text[:60]!r}…: expected JSON that is not nested so deeply") from None
     if name in ("probs", "logits"):
         if not isinstance(value, (dict, list)):
             raise invalid_value(name, value, "numbers per class, as a list or by name")
@@ -147,7 +155,10 @@ def _number(where: str, value: object) -> float:
         return math.inf if value == "inf" else -math.inf
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise invalid_value(where, value, "a number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{where} is a whole number beyond the range of float64") from None
 
 
 def _json(text: str) -> Response:

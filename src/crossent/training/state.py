@@ -6,6 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
+from crossent.errors import DataError
+from crossent.stored import MISFITS, alike
 from crossent.training.network import Array
 
 if TYPE_CHECKING:
@@ -75,7 +79,40 @@ def take(run: Run) -> Snapshot:
 
 
 def restore(run: Run, stored: Snapshot) -> None:
-    """Put a run that has just begun where the stored one was."""
+    """Put a run that has just begun where the stored one was.
+
+    Raises
+    ------
+    DataError
+        The state is not one of such a run.
+    """
+    try:
+        _compare(take(run), stored)
+        _put(run, stored)
+    except DataError:
+        raise
+    except MISFITS as problem:
+        raise DataError(f"the stored state does not fit this run ({problem!r})") from problem
+
+
+def _compare(own: Snapshot, stored: Snapshot) -> None:
+    """Refuse a state with an array or a value of another kind than a run's own."""
+    for name, array in stored.arrays.items():
+        like = own.arrays.get(name, own.arrays["theta"])
+        if (array.shape, array.dtype) != (like.shape, like.dtype):
+            found = f"is {array.dtype} of shape {array.shape}"
+            raise DataError(f"the stored array {name!r} {found}: expected {like.dtype} of shape {like.shape}")
+        if not np.isfinite(array).all():
+            raise DataError(f"the stored array {name!r} holds a number that is not finite")
+    for part, values in own.values.items():
+        for name, like in values.items() if part != "rng" else ():
+            value = stored.values[part][name]
+            same = all(alike(one, 0.0) for one in value) if isinstance(like, list) else alike(value, like)
+            if not same:
+                raise DataError(f"the stored {part} has {name} = {str(value)[:60]!r}: expected one like {like!r}")
+
+
+def _put(run: Run, stored: Snapshot) -> None:
     arrays, values = stored.arrays, stored.values
     run.theta[...] = arrays["theta"]
     run.epoch_start, run.good = arrays["epoch_start"].copy(), arrays["good"].copy()
