@@ -1,0 +1,71 @@
+"""A linear layer and its cross-entropy in one: the logits of all rows are never there at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from crossent.torch.call import is_transformed
+from crossent.torch.linear import fused, passes, rows
+from crossent.torch.linear.call import HeadCall, head_call
+
+
+def linear_cross_entropy(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Any,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: nn.LinearCrossEntropyOptions | None = None,
+    sample_weight: Tensor | None = None,
+    normalizer: float | Tensor | None = None,
+    z_loss: float = 0.0,
+    logit_scale: float = 1.0,
+    softcap: float | None = None,
+    shift: int = 0,
+    max_memory: int | str = "64MiB",
+    return_lse: bool = False,
+    return_accuracy: bool = False,
+) -> Any:
+    call = head_call(
+        input,
+        linear_weight,
+        target,
+        linear_bias,
+        shift=shift,
+        logit_scale=logit_scale,
+        softcap=softcap,
+        max_memory=max_memory,
+        chunk_rows=None if options is None else options.batch_chunk_size,
+        ignore_index=ignore_index,
+        sample_weight=sample_weight,
+        weight=weight,
+        reduction=reduction,
+        label_smoothing=label_smoothing,
+        normalizer=normalizer,
+        z_loss=z_loss,
+    )
+    result = _result(call, return_lse, return_accuracy)
+    shape = call.rows
+    loss = result.loss.reshape(shape) if reduction == "none" else result.loss
+    lse = None if result.lse is None else result.lse.reshape(shape)
+    given = tuple(t for t in (loss, lse, result.accuracy) if t is not None)
+    return given if len(given) > 1 else loss
+
+
+def _result(call: HeadCall, return_lse: bool, return_accuracy: bool) -> rows.Result:
+    """Return the result by the quickest way that the tensors and the transforms around it allow."""
+    others = (call.loss.target, call.loss.weight, call.loss.sample_weight)
+    everywhere = call.loss.reduction == "log-mean" or any(t is not None and t.requires_grad for t in others)
+    opaque = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
+    if everywhere or opaque or is_transformed():
+        if call.x.device.type == "cpu" and not opaque and not is_transformed():
+            passes.check_labels(call)
+        return rows.evaluate(call, return_lse, return_accuracy)
+    return fused.linear_cross_entropy(call, return_lse, return_accuracy)
