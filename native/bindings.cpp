@@ -10,6 +10,7 @@
 #include "dispatch.hpp"
 #include "pages.hpp"
 
+void bind_head(nanobind::module_& m);
 #ifdef CROSSENT_HAS_TRAINING
 void bind_training(nanobind::module_& m);
 #endif
@@ -161,6 +162,7 @@ NB_MODULE(_native, m) {
   m.def("select_level", &crossent::select_level, nb::arg("name"));
   m.def("max_threads", [] { return omp_get_max_threads(); });
   bind_pages(m);
+  bind_head(m);
 #ifdef CROSSENT_HAS_TRAINING
   bind_training(m);
 #endif

@@ -27,6 +27,15 @@ const training::Kernels<T>& training_kernels() {
   }
 }
 
+template <class T>
+const head::Kernels<T>& head_kernels() {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    return kernels().head32;
+  } else {
+    return kernels().head64;
+  }
+}
+
 // Sum over rows [0, n) of the weighted losses; fills job.loss and job.grad where they are not null.
 double run(const LabelJob& job, Storage storage, std::int64_t n, int n_threads);
 double run(const DistributionJob& job, Storage storage, std::int64_t n, int n_threads);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "head/job.hpp"
 #include "training/kernels.hpp"
 
 namespace crossent {
@@ -48,6 +49,8 @@ struct KernelTable {
   DistributionKernel distribution[storage_count];
   training::Kernels<float> training32;
   training::Kernels<double> training64;
+  head::Kernels<float> head32;
+  head::Kernels<double> head64;
 };
 
 }  // namespace crossent

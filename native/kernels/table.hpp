@@ -1,6 +1,7 @@
 // The one symbol that a level's object file exports: its kernels. Everything above is local to the file.
 #pragma once
 
+#include "../head/kernels/gradient.hpp"
 #include "../training/kernels/table.hpp"
 #include "distribution_rows.hpp"
 #include "label_tile.hpp"
@@ -14,5 +15,7 @@
        distribution_kernel<Float64>},                                                                \
       training_kernels<float>(),                                                                     \
       training_kernels<double>(),                                                                    \
+      head_kernels<float>(),                                                                         \
+      head_kernels<double>(),                                                                        \
   };                                                                                                 \
   }

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from crossent.estimators.loss_curve import LossCurveDisplay
     from crossent.estimators.softmax_classifier import SoftmaxClassifier
     from crossent.explanation import Comparison, Explanation, compare, explain
+    from crossent.head.plan import HeadPlan, head_plan
     from crossent.loss import LossGrad, cross_entropy, cross_entropy_and_grad
     from crossent.probabilities import cross_entropy_from_probs, entropy, kl_divergence
     from crossent.simplex import Certificate, Differential, Path, differential, differential_from_logits
@@ -24,6 +25,7 @@ _HOMES = {
     "Comparison": "explanation",
     "Differential": "simplex",
     "Explanation": "explanation",
+    "HeadPlan": "head.plan",
     "LossCurveDisplay": "estimators.loss_curve",
     "LossGrad": "loss",
     "Path": "simplex",
@@ -38,6 +40,7 @@ _HOMES = {
     "differential_from_logits": "simplex",
     "entropy": "probabilities",
     "explain": "explanation",
+    "head_plan": "head.plan",
     "kl_divergence": "probabilities",
 }
 
@@ -46,6 +49,7 @@ __all__ = [
     "Comparison",
     "Differential",
     "Explanation",
+    "HeadPlan",
     "LossCurveDisplay",
     "LossGrad",
     "Path",
@@ -61,6 +65,7 @@ __all__ = [
     "differential_from_logits",
     "entropy",
     "explain",
+    "head_plan",
     "kl_divergence",
 ]
 

@@ -17,7 +17,7 @@ FLOORS = (
     {"arrays", "cpu", "simplex_inputs"},
     {"targets", "family"},
     {"loss", "simplex"},
-    {"training"},
+    {"training", "head"},
     {"probabilities", "explanation", "estimators", "torch"},
     {"data", "stories"},
     {"report", "explorer"},
