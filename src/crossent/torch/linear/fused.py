@@ -45,9 +45,16 @@ class _Fused(Function):
         call = ctx.rest._replace(
             x=x, linear_weight=linear_weight, linear_bias=linear_bias, loss=loss, indices=indices
         )
-        simple = lse_bar is None and loss_bar is not None and not torch.is_grad_enabled() and not _is_many(loss_bar)
-        bars = _in_one_pass(call, ctx, made, loss_bar) if simple else _afresh(call, ctx.wanted, loss_bar, lse_bar)
-        return *bars, None, None
+        return *gradients(call, ctx.wanted, loss_bar, lse_bar, made), None, None
+
+
+def gradients(
+    call: HeadCall, wanted: Wanted, loss_bar: Tensor | None, lse_bar: Tensor | None, made: Pass | None = None
+) -> tuple[Tensor | None, ...]:
+    """Return the gradients of x, the weights and the bias for cotangents; ``made`` are those of the loss itself."""
+    if lse_bar is not None or loss_bar is None or torch.is_grad_enabled() or _is_many(loss_bar):
+        return _afresh(call, wanted, loss_bar, lse_bar)
+    return _in_one_pass(call, wanted, made, loss_bar)
 
 
 def _tensors(call: HeadCall) -> tuple[Tensor | None, ...]:
@@ -59,10 +66,11 @@ def _is_many(bar: Tensor) -> bool:
     return is_transformed() or torch._C._functorch.is_legacy_batchedtensor(bar)
 
 
-def _in_one_pass(call: HeadCall, ctx: Any, made: Pass | None, loss_bar: Any) -> tuple[Tensor | None, ...]:
-    wanted = ctx.wanted._replace(lse=False, accuracy=False)
+def _in_one_pass(call: HeadCall, wanted: Wanted, made: Pass | None, loss_bar: Tensor) -> tuple[Tensor | None, ...]:
+    wanted = wanted._replace(lse=False, accuracy=False)
+    factor: Any = 1.0
     if call.loss.reduction == "none":
-        made, factor = passes.run(call, wanted, factor=loss_bar.to(call.compute_dtype)), 1.0
+        made = passes.run(call, wanted, factor=loss_bar.to(call.compute_dtype))
     else:
         factor = float(loss_bar) if loss_bar.device.type == "cpu" else loss_bar
         made = passes.run(call, wanted) if made is None else made

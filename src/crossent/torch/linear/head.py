@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from crossent.torch.call import is_transformed
-from crossent.torch.linear import fused, passes, rows
+from crossent.torch.linear import fused, operators, passes, rows
 from crossent.torch.linear.call import HeadCall, head_call
 
 
@@ -63,7 +63,11 @@ def _result(call: HeadCall, return_lse: bool, return_accuracy: bool) -> rows.Res
     """Return the result by the quickest way that the tensors and the transforms around it allow."""
     others = (call.loss.target, call.loss.weight, call.loss.sample_weight)
     everywhere = call.loss.reduction == "log-mean" or any(t is not None and t.requires_grad for t in others)
-    opaque = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack() > 0
+    compiling = torch.compiler.is_compiling()
+    opaque = compiling or torch._C._len_torch_dispatch_stack() > 0
+    # The operator's backward cannot differentiate the formulas, as lse asks for: there the loop itself is compiled.
+    if compiling and not everywhere and not return_lse and not is_transformed():
+        return operators.linear_cross_entropy(call, return_accuracy)
     if everywhere or opaque or is_transformed():
         if call.x.device.type == "cpu" and not opaque and not is_transformed():
             passes.check_labels(call)
