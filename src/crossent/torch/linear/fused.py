@@ -42,9 +42,7 @@ class _Fused(Function):
         made, ctx.made = ctx.made, None
         x, linear_weight, linear_bias, target, weight, sample_weight, indices = ctx.saved_tensors
         loss = ctx.rest.loss._replace(target=target, weight=weight, sample_weight=sample_weight)
-        call = ctx.rest._replace(
-            x=x, linear_weight=linear_weight, linear_bias=linear_bias, loss=loss, indices=indices
-        )
+        call = ctx.rest._replace(x=x, linear_weight=linear_weight, linear_bias=linear_bias, loss=loss, indices=indices)
         return *gradients(call, ctx.wanted, loss_bar, lse_bar, made), None, None
 
 

@@ -33,6 +33,62 @@ def linear_cross_entropy(
     return_lse: bool = False,
     return_accuracy: bool = False,
 ) -> Any:
+    r"""Return the cross-entropy of softmax(input · linear_weightᵀ + linear_bias), in nats, a few rows at a time.
+
+    .. math:: L = \sum_c p_c\,(\mathrm{lse}(z) - z_c),\qquad z = s\,(x W^T + b)
+
+    The arguments, shapes and exceptions of :func:`torch.nn.functional.linear_cross_entropy`, and more; the (N, C) logits
+    are never there at once. Differentiable to any order, forward and reverse, chunk by chunk.
+
+    Parameters
+    ----------
+    input : Tensor (D), (N, D), or with ``shift`` also (B, T, D)
+    linear_weight : Tensor (C, D) or (C, d1, …, D), of the input's dtype
+    target : Tensor, or pair of tensors
+        As for :func:`crossent.torch.cross_entropy` of the logits (N, C, d1, …); or (indices, probabilities), both
+        (N, k): a distribution over a few classes.
+    linear_bias : Tensor (C) or (C, d1, …), optional
+    weight, reduction, ignore_index, label_smoothing, sample_weight, normalizer, z_loss
+        As for :func:`crossent.torch.cross_entropy`. Rows that take no part are not computed.
+    options : torch.nn.LinearCrossEntropyOptions, optional
+        Its ``batch_chunk_size`` sets the rows of a chunk. Nothing else is needed: a second backward is always allowed,
+        and sums are in float32 or better.
+    logit_scale : float
+        s above.
+    softcap : float, optional
+        The logits become softcap · tanh(z / softcap).
+    shift : int
+        Row t is held against target t + shift of its sequence.
+    max_memory : int or str
+        Bytes for the logits of a chunk and what is made of them.
+    return_lse, return_accuracy : bool
+        Return ``(loss, lse)``, ``(loss, accuracy)`` or ``(loss, lse, accuracy)``, from the same pass: lse of the rows'
+        shape, differentiable, 0 in rows that take no part; the part of the rows whose largest logit is the target's.
+
+    Returns
+    -------
+    Tensor
+        In the input's dtype, as PyTorch.
+
+    Raises
+    ------
+    RuntimeError, ValueError, IndexError
+        What PyTorch raises for the same mistake; a ValueError for one in the options that it does not have.
+
+    Notes
+    -----
+    Results for two budgets agree to the rounding of the matrix products, not bit by bit.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from crossent.torch import linear_cross_entropy
+    >>> x, weight = torch.tensor([[1.0]], requires_grad=True), torch.tensor([[40.0], [0.0]])
+    >>> loss = linear_cross_entropy(x, weight, torch.tensor([0]))
+    >>> loss.backward()
+    >>> print(f"{loss.item():.4e} {x.grad.item():.4e}")
+    4.2484e-18 -1.6993e-16
+    """
     call = head_call(
         input,
         linear_weight,

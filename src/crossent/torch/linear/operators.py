@@ -70,9 +70,7 @@ def _unpacked(*arguments: Any) -> tuple[HeadCall, Wanted]:
         is_soft,
         loss_dtype,
     )
-    call = HeadCall(
-        x, linear_weight, linear_bias, loss, indices, scale, softcap, x.shape[:1], max_memory, chunk_rows
-    )
+    call = HeadCall(x, linear_weight, linear_bias, loss, indices, scale, softcap, x.shape[:1], max_memory, chunk_rows)
     return call, Wanted(*wanted)
 
 

@@ -60,9 +60,7 @@ class Pass(NamedTuple):
 
 
 @torch.no_grad()
-def run(
-    call: HeadCall, wanted: Wanted, *, factor: float | Tensor = 1.0, weight_bar: Tensor | None = None
-) -> Pass:
+def run(call: HeadCall, wanted: Wanted, *, factor: float | Tensor = 1.0, weight_bar: Tensor | None = None) -> Pass:
     """Return the loss, and the gradients of its sum times ``factor`` (a number, or one for each row).
 
     ``weight_bar``, where it is given, is what the weights' gradient is added to.
