@@ -10,11 +10,14 @@ from crossent.torch.family import (
     symmetric_cross_entropy,
 )
 from crossent.torch.fenchel_young import entmax15, fenchel_young_loss, sparsemax
+from crossent.torch.linear.head import linear_cross_entropy
+from crossent.torch.linear.module import LinearCrossEntropyLoss
 from crossent.torch.losses import CrossEntropyLoss, cross_entropy
 from crossent.torch.probabilities import cross_entropy_from_log_probs, cross_entropy_from_probs
 
 __all__ = [
     "CrossEntropyLoss",
+    "LinearCrossEntropyLoss",
     "cross_entropy",
     "cross_entropy_from_log_probs",
     "cross_entropy_from_probs",
@@ -24,6 +27,7 @@ __all__ = [
     "focal_loss",
     "generalized_cross_entropy",
     "label_relaxed_loss",
+    "linear_cross_entropy",
     "logit_adjusted_loss",
     "poly1_loss",
     "sparsemax",
