@@ -1,4 +1,4 @@
-"""PyTorch's own sample inputs and error inputs of its linear_cross_entropy, as function and as module, given to ours."""
+"""PyTorch's own sample and error inputs of its linear_cross_entropy, as function and as module, given to ours."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def module_info():
 
 
 def same(ours, theirs, exact):
-    """Compare with PyTorch's; in 16 bits our error against the exact value may not exceed PyTorch's but for rounding."""
+    """Compare with PyTorch's; in 16 bits our error against the exact value may not exceed its but for rounding."""
     assert ours.dtype == theirs.dtype
     assert ours.shape == theirs.shape
     if ours.dtype in TOLERANCE:

@@ -135,3 +135,17 @@ def test_compiles_without_a_graph_break(tensors, dtype, options):
     torch.testing.assert_close(loss, eager)
     for got, want in zip(torch.autograd.grad(loss, leaves), torch.autograd.grad(eager, leaves), strict=True):
         torch.testing.assert_close(got, want)
+
+
+@pytest.mark.parametrize("scale", [1.0, 12.0])
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_saturated_cap_keeps_its_slope(scale, create_graph):
+    a = torch.tensor([[-11.0, 0.0, 0.3, 9.0, 24.0]]) * scale
+    x, w = torch.ones((1, 1)), a.T.contiguous().requires_grad_()
+    loss = linear_cross_entropy(x, w, torch.tensor([2]), softcap=6.0)
+    (got,) = torch.autograd.grad(loss, w, create_graph=create_graph)
+    u = a.double() / 6
+    q = (6 * u.tanh()).softmax(1)
+    q[0, 2] -= 1
+    want = q / u.cosh().square()
+    torch.testing.assert_close(got.double(), want.T, rtol=2e-5, atol=2e-38)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-
 Tensors = tuple[Tensor, ...]
 
 
@@ -60,7 +59,7 @@ class Chunked:
                     given[i] = tensor
                 return self.function(*given)
 
-            _, back = torch.func.vjp(of_wanted, *(arguments[i] for i in places))
+            back = torch.func.vjp(of_wanted, *(arguments[i] for i in places))[1]
             answer: Tensors = back(cotangents)
             return answer
 
@@ -85,9 +84,8 @@ class Chunked:
 
             # A tangent is laid out as its tensor is: not one place for many numbers, as expand() has it.
             at = tuple(given[i].contiguous() for i in places)
-            _, answer = torch.func.jvp(of_moving, at, tuple(t.contiguous() for t in tangents))
-            result: Tensors = answer
-            return result
+            answer: Tensors = torch.func.jvp(of_moving, at, tuple(t.contiguous() for t in tangents))[1]
+            return answer
 
         return Chunked(push, self.rows_in + sum(i < self.rows_in for i in places), self.rows_out, self.step)
 

@@ -11,7 +11,7 @@ from torch.autograd import Function
 from crossent.torch.call import is_transformed
 from crossent.torch.linear import passes
 from crossent.torch.linear.call import HeadCall
-from crossent.torch.linear.passes import Pass, Wanted
+from crossent.torch.linear.passes import Gradients, Wanted
 from crossent.torch.linear.rows import Result, evaluate
 
 
@@ -28,11 +28,12 @@ class _Fused(Function):
         ctx.set_materialize_grads(False)
         # One cotangent for each row is known in backward alone.
         late = call.loss.reduction == "none"
-        done = passes.run(call, wanted._replace(x=False, weight=False, bias=False) if late else wanted)
-        ctx.made = None if late else done._replace(result=None)
+        done = passes.run(call, wanted.without_gradients() if late else wanted)
+        # Not the result: its history holds what is kept here.
+        ctx.made = None if late else done.gradients
         ctx.wanted = wanted
         ctx.save_for_backward(x, linear_weight, linear_bias, *_tensors(call))
-        ctx.rest = call._replace(x=None, linear_weight=None, linear_bias=None, loss=call.loss._replace(target=None))
+        ctx.rest = _without_tensors(call)
         return tuple(done.result)
 
     @staticmethod
@@ -47,7 +48,7 @@ class _Fused(Function):
 
 
 def gradients(
-    call: HeadCall, wanted: Wanted, loss_bar: Tensor | None, lse_bar: Tensor | None, made: Pass | None = None
+    call: HeadCall, wanted: Wanted, loss_bar: Tensor | None, lse_bar: Tensor | None, made: Gradients | None = None
 ) -> tuple[Tensor | None, ...]:
     """Return the gradients of x, the weights and the bias for cotangents; ``made`` are those of the loss itself."""
     if lse_bar is not None or loss_bar is None or torch.is_grad_enabled() or _is_many(loss_bar):
@@ -59,21 +60,28 @@ def _tensors(call: HeadCall) -> tuple[Tensor | None, ...]:
     return call.loss.target, call.loss.weight, call.loss.sample_weight, call.indices
 
 
+def _without_tensors(call: HeadCall) -> HeadCall:
+    """Return the call with nothing in the place of what is saved for backward."""
+    nothing = call.x.new_empty(0)
+    loss = call.loss._replace(target=nothing, weight=None, sample_weight=None)
+    return call._replace(x=nothing, linear_weight=nothing, linear_bias=None, loss=loss, indices=None)
+
+
 def _is_many(bar: Tensor) -> bool:
     """Whether there are several cotangents at once: is_grads_batched=True, or torch.func around the backward."""
     return is_transformed() or torch._C._functorch.is_legacy_batchedtensor(bar)
 
 
-def _in_one_pass(call: HeadCall, wanted: Wanted, made: Pass | None, loss_bar: Tensor) -> tuple[Tensor | None, ...]:
+def _in_one_pass(call: HeadCall, wanted: Wanted, made: Gradients | None, loss_bar: Tensor) -> tuple[Tensor | None, ...]:
     wanted = wanted._replace(lse=False, accuracy=False)
     factor: Any = 1.0
     if call.loss.reduction == "none":
-        made = passes.run(call, wanted, factor=loss_bar.to(call.compute_dtype))
+        made = passes.run(call, wanted, factor=loss_bar.to(call.compute_dtype)).gradients
     else:
         factor = float(loss_bar) if loss_bar.device.type == "cpu" else loss_bar
-        made = passes.run(call, wanted) if made is None else made
+        made = passes.run(call, wanted).gradients if made is None else made
     like = (call.x, call.linear_weight, call.linear_bias)
-    return tuple(_scaled(bar, factor, t) for bar, t in zip(made[1:], like, strict=True))
+    return tuple(_scaled(bar, factor, t) for bar, t in zip(made, like, strict=True))
 
 
 def _scaled(bar: Tensor | None, factor: Any, like: Tensor | None) -> Tensor | None:
@@ -86,7 +94,9 @@ def _scaled(bar: Tensor | None, factor: Any, like: Tensor | None) -> Tensor | No
 def _afresh(call: HeadCall, wanted: Wanted, *bars: Tensor | None) -> tuple[Tensor | None, ...]:
     """Return the gradients as functions of everything that they depend on."""
     inputs = tuple(
-        t for t, want in zip((call.x, call.linear_weight, call.linear_bias), wanted[:3], strict=True) if want
+        t
+        for t, want in zip((call.x, call.linear_weight, call.linear_bias), wanted[:3], strict=True)
+        if want and t is not None
     )
     create = torch.is_grad_enabled()
     with torch.enable_grad():
@@ -101,10 +111,7 @@ def _afresh(call: HeadCall, wanted: Wanted, *bars: Tensor | None) -> tuple[Tenso
 
 def linear_cross_entropy(call: HeadCall, return_lse: bool, return_accuracy: bool) -> Result:
     """Return the loss and what else is asked for, with the gradients of x, the weights and the bias that are needed."""
-    enabled = torch.is_grad_enabled()
-    tensors = (call.x, call.linear_weight, call.linear_bias)
-    needed = (enabled and t is not None and t.requires_grad for t in tensors)
-    wanted = Wanted(*needed, lse=return_lse, accuracy=return_accuracy)
+    wanted = Wanted.gradients_of(call, lse=return_lse, accuracy=return_accuracy)
     if not wanted.gradient:
         return passes.run(call, wanted).result
-    return Result(*_Fused.apply(*tensors, call, wanted))  # type: ignore[no-untyped-call]
+    return Result(*_Fused.apply(call.x, call.linear_weight, call.linear_bias, call, wanted))  # type: ignore[no-untyped-call]

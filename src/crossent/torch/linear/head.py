@@ -37,8 +37,8 @@ def linear_cross_entropy(
 
     .. math:: L = \sum_c p_c\,(\mathrm{lse}(z) - z_c),\qquad z = s\,(x W^T + b)
 
-    The arguments, shapes and exceptions of :func:`torch.nn.functional.linear_cross_entropy`, and more; the (N, C) logits
-    are never there at once. Differentiable to any order, forward and reverse, chunk by chunk.
+    The arguments, shapes and exceptions of :func:`torch.nn.functional.linear_cross_entropy`, and more; the
+    (N, C) logits are never there at once. Differentiable to any order, forward and reverse, chunk by chunk.
 
     Parameters
     ----------

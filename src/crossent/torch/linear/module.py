@@ -14,7 +14,9 @@ class LinearCrossEntropyLoss(nn.LinearCrossEntropyLoss):
 
     Parameters
     ----------
-    in_features, num_classes, out_features, bias, device, dtype, reduction, weight, ignore_index, label_smoothing, options
+    in_features, num_classes, out_features, bias, device, dtype
+        As PyTorch's.
+    reduction, weight, ignore_index, label_smoothing, options
         As PyTorch's; its state dict is the same.
     z_loss, logit_scale, softcap, shift, max_memory, return_lse, return_accuracy
         As for :func:`linear_cross_entropy`. ``sample_weight`` and ``normalizer`` go with the batch: they are arguments
@@ -66,7 +68,7 @@ class LinearCrossEntropyLoss(nn.LinearCrossEntropyLoss):
             label_smoothing=label_smoothing,
             options=options,
         )
-        self.more = {
+        self.more: dict[str, Any] = {
             "z_loss": z_loss,
             "logit_scale": logit_scale,
             "softcap": softcap,

@@ -93,7 +93,7 @@ def head(*arguments: Any) -> tuple[Tensor, ...]:
 def _now(call: HeadCall, wanted: Wanted) -> Wanted:
     """Return what is computed beside the loss: the gradients too, unless backward knows more about them."""
     later = call.loss.reduction == "none"
-    return wanted._replace(x=False, weight=False, bias=False) if later else wanted
+    return wanted.without_gradients() if later else wanted
 
 
 @torch.library.custom_op(
@@ -164,9 +164,6 @@ head.register_autograd(_backward, setup_context=_save)
 
 def linear_cross_entropy(call: HeadCall, return_accuracy: bool) -> Result:
     """Return the result by the operator."""
-    enabled = torch.is_grad_enabled()
-    tensors = (call.x, call.linear_weight, call.linear_bias)
-    needed = (enabled and t is not None and t.requires_grad for t in tensors)
-    wanted = Wanted(*needed, accuracy=return_accuracy)
+    wanted = Wanted.gradients_of(call, accuracy=return_accuracy)
     loss, accuracy, *_ = torch.ops.crossent.linear_cross_entropy(*_packed(call, wanted))
     return Result(loss, None, accuracy.detach() if return_accuracy else None)

@@ -17,9 +17,12 @@ from crossent.torch import formulas, kernels
 from crossent.torch.call import Call
 from crossent.torch.formulas import Rows, wide_sum
 from crossent.torch.linear.call import HeadCall
+from crossent.torch.linear.cap import slope_
 from crossent.torch.linear.plan import rows_of_chunk
 from crossent.torch.linear.products import GradientProducts, logits_into
 from crossent.torch.linear.rows import Result, dense, hits, mean_hit
+
+Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 
 class Wanted(NamedTuple):
@@ -43,6 +46,19 @@ class Wanted(NamedTuple):
         """Whether any gradient is wanted."""
         return self.x or self.weight or self.bias
 
+    def without_gradients(self) -> Wanted:
+        """Return the same without those."""
+        return self._replace(x=False, weight=False, bias=False)
+
+    @classmethod
+    def gradients_of(cls, call: HeadCall, *, lse: bool = False, accuracy: bool = False) -> Wanted:
+        """Return which of the tensors autograd asks for."""
+        x, weight, bias = (
+            torch.is_grad_enabled() and t is not None and t.requires_grad
+            for t in (call.x, call.linear_weight, call.linear_bias)
+        )
+        return cls(x, weight, bias, lse, accuracy)
+
 
 class Pass(NamedTuple):
     """What a pass returns: the result, and the gradients in the computing dtype.
@@ -57,6 +73,11 @@ class Pass(NamedTuple):
     x: Tensor | None
     weight: Tensor | None
     bias: Tensor | None
+
+    @property
+    def gradients(self) -> Gradients:
+        """Those of x, the weights and the bias."""
+        return self.x, self.weight, self.bias
 
 
 @torch.no_grad()
@@ -96,9 +117,9 @@ class _Run:
         n = self.call.x.shape[0] if self.kept is None else self.kept.shape[0]
         shape = (min(step, n), self.call.linear_weight.shape[0])
         z = _empty(shape, self.call)
-        cap = None if self.call.softcap is None or not self.wanted.gradient else torch.empty_like(z)
+        slope = None if self.call.softcap is None or not self.wanted.gradient else torch.empty_like(z)
         for place in self._places(n, step):
-            total = total + self._chunk(place, z, cap)
+            total = total + self._chunk(place, z, slope)
         loss = self.call.loss
         if self.losses is not None:
             value = self.losses.to(loss.loss_dtype)
@@ -113,17 +134,17 @@ class _Run:
             last = min(first + step, n)
             yield slice(first, last) if self.kept is None else self.kept[first:last]
 
-    def _chunk(self, place: slice | Tensor, z: Tensor, cap: Tensor | None) -> Tensor:
+    def _chunk(self, place: slice | Tensor, z: Tensor, slope: Tensor | None) -> Tensor:
         """Return the summed loss of some rows; add what they have to the results."""
         call, wanted = self.call, self.wanted
         x = call.x.detach()[place]
         z = z[: x.shape[0]]
         logits_into(z, x, call.linear_weight.detach(), _detached(call.linear_bias), call.scale)
         if call.softcap is not None:
+            if slope is not None:
+                slope = slope_(slope[: x.shape[0]].copy_(z), call.softcap)
             z.div_(call.softcap).tanh_().mul_(call.softcap)
-            if cap is not None:
-                cap = cap[: x.shape[0]].copy_(z)
-        by_class = z.unflatten(1, call.loss.logits.shape[1:]) if call.loss.logits.ndim > 2 else z
+        by_class = z.view(z.shape[0], *call.loss.logits.shape[1:])
         loss = dense(_rows_of(call, place), by_class)
         if self.lse is not None:
             self.lse[place] = log_sum_exp(loss)
@@ -134,8 +155,8 @@ class _Run:
         if self.losses is not None:
             self.losses[place] = losses
         if wanted.gradient:
-            if cap is not None and call.softcap is not None:
-                z.mul_(cap.div_(call.softcap).square_().neg_().add_(1.0))
+            if slope is not None:
+                z.mul_(slope)
             label = loss.target if not loss.is_soft and call.places == 1 else None
             x_bar = self.products.add(z, x, label)
             if self.x_bar is not None and x_bar is not None:

@@ -11,6 +11,7 @@ from crossent.torch import formulas
 from crossent.torch.call import Call
 from crossent.torch.formulas import Rows
 from crossent.torch.linear.call import HeadCall
+from crossent.torch.linear.cap import capped
 from crossent.torch.linear.chunks import Chunked, Tensors, apply
 from crossent.torch.linear.plan import rows_of_chunk
 from crossent.torch.log_mean import has_log_losses, log_losses, log_mean_of
@@ -73,8 +74,8 @@ def logits(call: HeadCall) -> Tensor:
     """Return the logits (N, C, *out_features)."""
     z = torch.nn.functional.linear(call.x, call.linear_weight, call.linear_bias)
     z = z if call.scale == 1.0 else z * call.scale
-    z = z if call.softcap is None else call.softcap * torch.tanh(z / call.softcap)
-    return z.unflatten(1, call.loss.logits.shape[1:]) if call.loss.logits.ndim > 2 else z
+    z = z if call.softcap is None else capped(z, call.softcap)
+    return z.reshape(z.shape[0], *call.loss.logits.shape[1:]) if call.loss.logits.ndim > 2 else z
 
 
 def dense(call: HeadCall, z: Tensor) -> Call:
