@@ -70,7 +70,7 @@ class Chunked:
         """Return the function of arguments and tangents that gives the results' tangents."""
         places = [i for i, moves in enumerate(moving) if moves]
 
-        def push(*tensors: Tensor) -> Tensors:
+        def pushed(*tensors: Tensor) -> Tensors:
             moving_rows = sum(i < self.rows_in for i in places)
             rows, shared = tensors[: self.rows_in + moving_rows], tensors[self.rows_in + moving_rows :]
             fixed = len(moving) - self.rows_in
@@ -84,10 +84,9 @@ class Chunked:
 
             # A tangent is laid out as its tensor is: not one place for many numbers, as expand() has it.
             at = tuple(given[i].contiguous() for i in places)
-            answer: Tensors = torch.func.jvp(of_moving, at, tuple(t.contiguous() for t in tangents))[1]
-            return answer
+            return push(of_moving, at, tuple(t.contiguous() for t in tangents))
 
-        return Chunked(push, self.rows_in + sum(i < self.rows_in for i in places), self.rows_out, self.step)
+        return Chunked(pushed, self.rows_in + sum(i < self.rows_in for i in places), self.rows_out, self.step)
 
     def zip(self, arguments: Tensors, others: Tensors, rows_of_others: int) -> Tensors:
         """Return both with those that have rows in front, as a derived function takes them."""
@@ -99,6 +98,21 @@ class Chunked:
         fixed = rows + count - self.rows_in
         arguments = tensors[: self.rows_in] + tensors[rows:fixed]
         return arguments, tensors[self.rows_in : rows] + tensors[fixed:]
+
+
+def push(function: Callable[..., Tensors], at: Tensors, along: Tensors) -> Tensors:
+    """Return the derivatives of the results along these tangents.
+
+    By two pulls: forward mode does not nest in forward mode. J v is the derivative of u ↦ Jᵀu, pulled back from v.
+    """
+
+    def pull(*cotangents: Tensor) -> Tensors:
+        answer: Tensors = torch.func.vjp(function, *at)[1](cotangents)
+        return answer
+
+    anywhere = tuple(torch.zeros_like(result) for result in function(*at))
+    answer: Tensors = torch.func.vjp(pull, *anywhere)[1](along)
+    return answer
 
 
 class _Run(Function):

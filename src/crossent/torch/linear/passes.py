@@ -98,7 +98,7 @@ class _Run:
         rows = Rows(loss, torch.float64)
         self.take_part = rows.take_part
         self.kept = _kept(rows.take_part)
-        self.denominator = _denominator(loss, rows)
+        self.denominator = denominator_of(loss, rows)
         self.each = loss.reduction == "none"
         dtype, x = call.compute_dtype, call.x
         shape = rows.weight.shape
@@ -224,7 +224,8 @@ def _kept(take_part: Tensor | None) -> Tensor | None:
     return None if bool(part.all()) else part.nonzero().squeeze(1)
 
 
-def _denominator(loss: Call, rows: Rows) -> float | Tensor:
+def denominator_of(loss: Call, rows: Rows) -> float | Tensor:
+    """Return what the sum of the rows' losses is divided by."""
     if loss.reduction != "mean":
         return 1.0
     if loss.normalizer is not None:

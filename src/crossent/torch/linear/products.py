@@ -1,8 +1,8 @@
 """The matrix products of a chunk, each in the dtype that keeps the gradient's digits at the least cost.
 
 float32 and float64: as they are. bfloat16: the logits in float32 from widened tiles of the weights, since a product
-that returns bfloat16 rounds them to 3 digits; the two products of the gradient in bfloat16, which multiplies exactly and
-accumulates in float32, with each row's label entry, the one that is not small, added in float32. float16: all in
+that returns bfloat16 rounds them to 3 digits; the two products of the gradient in bfloat16, which multiplies exactly
+and accumulates in float32, with each row's label entry, the one that is not small, added in float32. float16: all in
 float32, from widened tiles. Sums over chunks are in float32 always.
 """
 
