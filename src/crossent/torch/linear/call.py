@@ -77,12 +77,11 @@ def head_call(
     input, linear_weight, linear_bias = _autocast(input, linear_weight, linear_bias)
     if shift:
         input, target, sample_weight = _shifted(input, target, sample_weight, shift)
-    shape = _logits_shape(input, linear_weight, linear_bias)
-    rows = input.shape[:-1] + shape[input.ndim :]
-    if input.ndim == 3:  # sequences, shifted: their rows are as good as any
-        rows = input.shape[:-1]
+    sequences = input.shape[:-1]
+    if shift and input.ndim == 3:  # their rows are as good as any
         input, target, sample_weight = (_without_sequences(t) for t in (input, target, sample_weight))
-        shape = _logits_shape(input, linear_weight, linear_bias)
+    shape = _logits_shape(input, linear_weight, linear_bias)
+    rows = sequences + shape[input.ndim :]
     stand_in = input.new_zeros(()).expand(shape)
     indices, probs = _sparse(target, stand_in) if isinstance(target, tuple | list) else (None, None)
     if probs is not None:
