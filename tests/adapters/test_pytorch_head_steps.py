@@ -175,7 +175,7 @@ def test_bfloat16_gradients_have_at_most_a_tenth_of_the_error_of_pytorchs(seed):
         assert our <= 0.1 * their
 
 
-PEAK = """
+PEAK = r"""
 import re, torch
 from pathlib import Path
 from crossent.torch import linear_cross_entropy
