@@ -1,0 +1,1 @@
+"""The head without logits: a linear layer and its cross-entropy, a few rows at a time."""
