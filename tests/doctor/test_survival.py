@@ -104,7 +104,9 @@ def test_both_ranks_of_a_data_parallel_run_are_watched(tmp_path):
     done, report = doctor(script, report=tmp_path / "report.json")
     assert findings(report) == marks(script)
     assert report["findings"][0]["count"] == 6
-    assert {"rank 0 trained", "rank 1 trained"} <= set(done.stdout.splitlines())
+    # Two processes write to one pipe: their lines may run into each other.
+    assert "rank 0 trained" in done.stdout
+    assert "rank 1 trained" in done.stdout
 
 
 def test_means_over_unequal_ranks_are_found_and_a_common_denominator_is_accepted(tmp_path):
