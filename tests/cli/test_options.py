@@ -10,7 +10,8 @@ from crossent.cli.options import Options
 from crossent.estimators import SoftmaxClassifier
 
 # Those that the command has its own way with: the rows it holds out, how it tells, and where it keeps its state.
-OWN_WAY = {"callbacks", "verbose", "checkpoint", "validation_fraction", "warm_start"}
+# torchrun says whether there are several processes.
+OWN_WAY = {"callbacks", "verbose", "checkpoint", "validation_fraction", "warm_start", "distributed"}
 GIVEN = {
     "--alpha": ("0.002", "alpha", 0.002),
     "--l1-ratio": ("0.25", "l1_ratio", 0.25),

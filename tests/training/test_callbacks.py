@@ -78,6 +78,15 @@ def ctrl_c(event):
         signal.raise_signal(signal.SIGINT)
 
 
+@pytest.fixture
+def heard():
+    """Ctrl-C is heard, also in tests run in the background, where a shell has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("stop", [interrupt, ctrl_c])
 def test_ctrl_c_keeps_the_model_so_far(digits, stop):
     model = SoftmaxClassifier(max_epochs=50, random_state=0, callbacks=[stop])
