@@ -268,12 +268,12 @@ def test_a_step_that_is_not_looked_at_costs_next_to_nothing():
     x, y = torch.randn(128, 64), torch.arange(128) % 10
 
     def seconds(n=20):
-        start = time.perf_counter()
+        start = time.process_time()
         for _ in range(n):
             optimizer.zero_grad()
             functional.cross_entropy(model(x), y).backward()
             optimizer.step()
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     seconds()
     ratios = []
