@@ -271,3 +271,10 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
         )
         peaks.append(int(done.stdout))
     assert peaks[1] - peaks[0] < 100
+
+
+def test_rows_that_come_in_pieces_are_not_shared_over_processes():
+    model = SoftmaxClassifier(distributed=True)
+    for learn in (lambda: model.partial_fit([[0.0]], [0], classes=[0, 1]), lambda: model.fit_stream([([[0.0]], [0])])):
+        with pytest.raises(ValueError, match="distributed = True: expected False"):
+            learn()

@@ -90,7 +90,7 @@ class CheckpointDirectory:
         try:
             if document["format"] != FORMAT or document["format_version"] != FORMAT_VERSION:
                 raise DataError(f"is no checkpoint of format version {FORMAT_VERSION}", path=path)
-            self._compare(dict(document["run"]))
+            refuse_another_run(dict(document["run"]), self.run, self.directory)
             data = read_bytes(self.directory / ARRAYS)
             if sha256(data) != document["sha256"]:
                 raise DataError("was cut off or altered: its sha256 differs", path=self.directory / ARRAYS)
@@ -100,15 +100,21 @@ class CheckpointDirectory:
         except MISFITS as problem:
             raise DataError(f"was cut off or altered ({problem!r})", path=path) from problem
 
-    def _compare(self, stored: Mapping[str, str]) -> None:
-        for name in {**stored, **self.run}:
-            was, now = stored.get(name), self.run.get(name)
-            if was != now:
-                raise DataError(
-                    f"is the checkpoint of another run: {name} was {was}, and is {now} now. Delete the directory to "
-                    "begin anew, or give another one",
-                    path=self.directory,
-                )
+
+class RunDiffers(DataError):
+    """A whole checkpoint, but of another run."""
+
+
+def refuse_another_run(stored: Mapping[str, str], run: Mapping[str, str], path: Path) -> None:
+    """Raise RunDiffers unless a checkpoint is of this run, naming the first thing that differs."""
+    for name in {**stored, **run}:
+        was, now = stored.get(name), run.get(name)
+        if was != now:
+            raise RunDiffers(
+                f"is the checkpoint of another run: {name} was {was}, and is {now} now. Delete the directory to begin "
+                "anew, or give another one",
+                path=path,
+            )
 
 
 def is_checkpoint(directory: Path) -> bool:

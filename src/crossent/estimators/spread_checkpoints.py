@@ -17,7 +17,13 @@ from safetensors.numpy import save as dump_tensors
 from scipy.sparse import issparse
 
 from crossent.errors import DataError
-from crossent.estimators.checkpoints import BLOCK_ROWS, SECONDS_BETWEEN, restore_generator
+from crossent.estimators.checkpoints import (
+    BLOCK_ROWS,
+    SECONDS_BETWEEN,
+    RunDiffers,
+    refuse_another_run,
+    restore_generator,
+)
 from crossent.ranks import Ranks
 from crossent.stored import MISFITS, parse_tensors, read_bytes, read_json, sha256
 from crossent.training import Examples
@@ -51,7 +57,6 @@ class SpreadCheckpoints:
             ranks.agree("the step of the newest checkpoint", self._stored.values["optimizer"]["steps"])
             restore_generator(rng, self._stored.values, self.directory)
         self._begin = rng.bit_generator.state
-        self._last: Snapshot | None = None
         self._written = time.monotonic()
 
     def load(self) -> Snapshot | None:
@@ -63,8 +68,7 @@ class SpreadCheckpoints:
         due = np.array([time.monotonic() - self._written >= SECONDS_BETWEEN and self._ranks.rank == 0], np.int64)
         self._ranks.sum(due)
         if due[0]:
-            self._last = take()
-            self._write(self._last)
+            self._write(take())
             self._written = time.monotonic()
 
     def flush(self) -> None:
@@ -160,7 +164,7 @@ class SpreadCheckpoints:
             raise
         except MISFITS as problem:
             raise DataError(f"was cut off or altered ({problem!r})", path=path) from problem
-        self._compare(run, step)
+        refuse_another_run(run, self.run, step)
         return Snapshot(arrays, values)
 
     @staticmethod
@@ -172,20 +176,6 @@ class SpreadCheckpoints:
         if sha256(data) != shard["sha256"]:
             raise DataError("was cut off or altered: its sha256 differs", path=step / name)
         return parse_tensors(data, step / name)
-
-    def _compare(self, stored: Mapping[str, str], step: Path) -> None:
-        for name in {**stored, **self.run}:
-            was, now = stored.get(name), self.run.get(name)
-            if was != now:
-                raise RunDiffers(
-                    f"is the checkpoint of another run: {name} was {was}, and is {now} now. Delete the directory to "
-                    "begin anew, or give another one",
-                    path=step,
-                )
-
-
-class RunDiffers(DataError):
-    """A whole checkpoint, but of another run."""
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -72,6 +72,7 @@ class StreamingMixin(PredictionMixin):
         True
         """
         check_parameters(self)
+        _refuse_processes(self)
         if self.class_weight == "balanced":
             raise invalid_value("class_weight", self.class_weight, "a dict or None: partial_fit never sees all rows")
         first = not hasattr(self, "coefs_")
@@ -148,6 +149,7 @@ class StreamingMixin(PredictionMixin):
         True
         """
         check_parameters(self)
+        _refuse_processes(self)
         source = open_batches(batches, label, sample_weight)
         if classes is None and label is not None and not isinstance(label, str):
             classes = list(label)
@@ -263,3 +265,8 @@ class StreamingMixin(PredictionMixin):
         each = np.ones(len(survey.classes)) if weights is None else weights
         smoothing = float(self.label_smoothing)
         return float((1 - smoothing) * (survey.class_mass @ each) + smoothing * survey.mass * each.mean())
+
+
+def _refuse_processes(model: Any) -> None:
+    if model.distributed:
+        raise invalid_value("distributed", model.distributed, "False: only fit shares its rows over processes")
