@@ -37,13 +37,14 @@ from peers import (
     validation_task,
 )
 from real_data import TASKS, Task
-from results import save
+from results import Results, add_options
 from threadpoolctl import threadpool_limits
 
 EPOCHS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 30)
 FEW_EPOCHS = (1, 2, 3, 5, 7, 10)
 STRENGTHS = (0.01, 0.1, 1.0)
 RATES = (0.05, 0.1, 0.2, 0.4)
+Row = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Race:
     ----------
     relative_to : str, optional
         The peer whose best log-loss the targets are multiples of.
+    goals : dict of str to tuple of float
+        How many times ours each peer's CPU seconds are to be, for each target.
     rows : int, optional
         Training rows drawn for the race, where all of them would cost the slowest peer hours.
     settings_rows : int, optional
@@ -63,6 +66,7 @@ class Race:
     task: str
     targets: tuple[float, ...]
     peers: tuple[Peer, ...]
+    goals: dict[str, tuple[float, float]]
     relative_to: str | None = None
     rows: int | None = None
     settings_rows: int | None = None
@@ -83,6 +87,8 @@ RACES = {
             Peer("scikit-learn-intelex", sklearnex_fit("lbfgs"), (50, 100, 150), STRENGTHS, needs="sklearnex"),
             Peer("snapml", snapml_fit, (20, 100), (1.0, 10.0), needs="snapml"),
         ),
+        {"NumPy loop": (2.5, 2.5), "PyTorch loop": (4, 4), "SGDClassifier": (15, 15), "snapml": (15, 15)}
+        | dict.fromkeys(("scikit-learn-intelex", *(f"scikit-learn {s}" for s in ("lbfgs", "saga", "newton-cg"))), (15, 15)),
     ),
     "network": Race(
         "fashion-mnist",
@@ -92,6 +98,7 @@ RACES = {
             Peer("PyTorch loop", torch_fit((128,)), EPOCHS, RATES),
             Peer("MLPClassifier", mlp_fit((128,)), (8, 12, 15, 20), (0.001, 0.003)),
         ),
+        {"PyTorch loop": (3, 3), "MLPClassifier": (4, 4)},
     ),
     "text": Race(
         "language",
@@ -101,6 +108,7 @@ RACES = {
             Peer("scikit-learn saga", sklearn_fit("saga"), (2, 3, 5, 10), (1.0, 10.0, 100.0)),
             Peer("fastText", fasttext_fit, (3, 5, 10), (0.1, 0.25, 0.5), needs="fasttext"),
         ),
+        {"scikit-learn saga": (1, 2), "fastText": (1, 1)},
         relative_to="scikit-learn saga",
         settings_rows=30_000,
     ),
@@ -112,6 +120,7 @@ RACES = {
             Peer("crossent, pairs", crossent_on_pairs, FEW_EPOCHS),
             Peer("saga, pairs", saga_on_pairs, (2, 3, 5, 10), (1.0, 10.0, 100.0)),
         ),
+        {"crossent, pairs": (1, 1), "saga, pairs": (1, 1)},
         relative_to="crossent, pairs",
         settings_rows=30_000,
     ),
@@ -123,6 +132,7 @@ RACES = {
             Peer("scikit-learn saga", sklearn_fit("saga"), (2, 5, 10), (10.0, 100.0)),
             Peer("scikit-learn lbfgs", sklearn_fit("lbfgs"), (10, 20, 40), (10.0, 100.0)),
         ),
+        {"scikit-learn saga": (5, 5), "scikit-learn lbfgs": (5, 5)},
         relative_to="scikit-learn saga",
         rows=13_000,
         settings_rows=5_000,
@@ -147,6 +157,10 @@ class Record:
             self.wall.append(time.perf_counter() - wall)
             self.loss.append(score())
 
+    def medians(self) -> dict[str, float]:
+        columns = {"cpu_s": self.cpu, "wall_s": self.wall, "log_loss": self.loss}
+        return {name: statistics.median(values) for name, values in columns.items()}
+
 
 def choose_rate(peer: Peer, task: Task, threads: int, most: int | None) -> float:
     if len(peer.rates) == 1:
@@ -159,7 +173,8 @@ def choose_rate(peer: Peer, task: Task, threads: int, most: int | None) -> float
     return min(losses, key=losses.__getitem__)
 
 
-def race(chosen: Race, threads: int, repeats: int) -> list[dict[str, object]]:
+def race(chosen: Race, threads: int, repeats: int) -> tuple[list[Row], list[Row]]:
+    """Return what each method needs to reach the targets, and the time and loss of every budget that was tried."""
     task = TASKS[chosen.task]()
     if chosen.rows:
         task = subset(task, chosen.rows)
@@ -180,10 +195,15 @@ def race(chosen: Race, threads: int, repeats: int) -> list[dict[str, object]]:
             for budget in sorted({b for (name, _), b in needed.items() if name == peer.name and b is not None}):
                 records[peer.name, budget].run(peer, task, budget, rates[peer.name], threads)
     rows = f"{task.x_train.shape[0]:,} training rows"
-    table: list[dict[str, object]] = []
-    for target in targets:
-        table += report(f"{task.name}, {rows}", target, threads, peers, rates, records, needed)
-    return table
+    table: list[Row] = []
+    relative = f" x best of {chosen.relative_to}" if chosen.relative_to else ""
+    for aim, target in zip(chosen.targets, targets):
+        found = report(f"{task.name}, {rows}", target, threads, peers, rates, records, needed)
+        table += [{"aim": f"{aim:g}{relative}", **row} for row in found]
+    curves: list[Row] = [
+        {"method": name, "budget": budget, **record.medians()} for (name, budget), record in records.items()
+    ]
+    return table, curves
 
 
 def best_loss(
@@ -215,7 +235,7 @@ def report(
     rates: dict[str, float],
     records: dict[tuple[str, int], Record],
     needed: dict[tuple[str, float], int | None],
-) -> list[dict[str, object]]:
+) -> list[Row]:
     print(f"\n{title}, test log-loss {target}, {threads} thread{'s' * (threads > 1)}")
     print(
         f"{'method':<24}{'budget':>8}{'setting':>9}{'log-loss':>10}{'wall s':>9}{'cpu s':>9}{'x wall':>8}{'x cpu':>8}"
@@ -230,16 +250,26 @@ def report(
         budget = reached or min(peer.budgets, key=lambda b: statistics.median(records[peer.name, b].loss))
         record = records[peer.name, budget]
         wall, cpu, loss = (statistics.median(v) for v in (record.wall, record.cpu, record.loss))
-        ratios = ""
-        if base is not None:
-            ratios = f"{wall / statistics.median(base.wall):8.1f}{cpu / statistics.median(base.cpu):8.1f}"
+        ratios: Row = {}
+        if base is not None and reached:
+            ratios = {"wall_ratio": wall / statistics.median(base.wall), "cpu_ratio": cpu / statistics.median(base.cpu)}
         note = "" if reached else "   not reached"
-        print(f"{peer.name:<24}{budget:>8}{setting:>9}{loss:>10.4f}{wall:9.2f}{cpu:9.2f}{ratios}{note}", flush=True)
+        shown = "".join(f"{ratio:8.1f}" for ratio in ratios.values())
+        print(f"{peer.name:<24}{budget:>8}{setting:>9}{loss:>10.4f}{wall:9.2f}{cpu:9.2f}{shown}{note}", flush=True)
         rows.append(
-            {"task": title, "threads": threads, "target": target, "method": peer.name, "reached": bool(reached)}
-            | {"budget": budget, "setting": setting, "log_loss": loss, "wall_s": wall, "cpu_s": cpu}
+            {"task": title, "target": target, "method": peer.name, "reached": "yes" if reached else "no"}
+            | {"budget": budget, "setting": setting, "log_loss": loss, "wall_s": wall, "cpu_s": cpu, **ratios}
         )
     return rows
+
+
+def goals_of(chosen: Race, row: Row) -> dict[str, tuple[str, float]]:
+    """Return the goal of a peer that reaches the target."""
+    of_peer = chosen.goals.get(str(row["method"]))
+    if of_peer is None or "cpu_ratio" not in row:
+        return {}
+    aims = [f"{aim:g}" for aim in chosen.targets]
+    return {"cpu_ratio": (">=", of_peer[aims.index(str(row["aim"]).split(" ")[0])])}
 
 
 def main() -> None:
@@ -247,12 +277,17 @@ def main() -> None:
     parser.add_argument("races", nargs="*", default=list(RACES), metavar="TASK", help=", ".join(RACES))
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--save", action="store_true", help="keep the tables in benchmarks/results/")
+    add_options(parser)
     options = parser.parse_args()
+    results = Results("training_tasks", ("race", "aim", "method", "threads"), options)
+    curve_results = Results("training_curves", ("race", "method", "budget", "threads"), options)
     for name in options.races:
-        table = [row for threads in options.threads for row in race(RACES[name], threads, options.repeats)]
-        if options.save:
-            save(f"training-{name}", table)
+        for threads in options.threads:
+            table, curves = race(RACES[name], threads, options.repeats)
+            for row in table:
+                results.keep({"race": name, **row}, threads=threads, goals=goals_of(RACES[name], row))
+            for row in curves:
+                curve_results.keep({"race": name, **row}, threads=threads)
 
 
 if __name__ == "__main__":
