@@ -25,8 +25,8 @@ for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
 
 import numpy as np
 import torch
-from rich.console import Console
 from results import Results, add_options
+from rich.console import Console
 from rich.table import Table
 from torch.nn import functional
 

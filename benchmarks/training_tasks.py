@@ -88,7 +88,9 @@ RACES = {
             Peer("snapml", snapml_fit, (20, 100), (1.0, 10.0), needs="snapml"),
         ),
         {"NumPy loop": (2.5, 2.5), "PyTorch loop": (4, 4), "SGDClassifier": (15, 15), "snapml": (15, 15)}
-        | dict.fromkeys(("scikit-learn-intelex", *(f"scikit-learn {s}" for s in ("lbfgs", "saga", "newton-cg"))), (15, 15)),
+        | dict.fromkeys(
+            ("scikit-learn-intelex", *(f"scikit-learn {s}" for s in ("lbfgs", "saga", "newton-cg"))), (15, 15)
+        ),
     ),
     "network": Race(
         "fashion-mnist",

@@ -21,7 +21,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from results import FOLDER, Cell, Row, read
+from results import FOLDER, Cell, Row, read  # noqa: E402 - beside the benchmarks
 
 REGION = re.compile(r"(<!-- table: (?P<name>[^>]*?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 Spec = Mapping[str, Any]
@@ -32,7 +32,9 @@ class Number(float):
 
     def __format__(self, spec: str) -> str:
         if not spec.endswith("s"):
-            return format(int(self) if self.is_integer() and not spec.endswith(("f", "%", "e", "g")) else float(self), spec)
+            return format(
+                int(self) if self.is_integer() and not spec.endswith(("f", "%", "e", "g")) else float(self), spec
+            )
         digits = int(spec[:-1])
         if self == 0 or not math.isfinite(self):
             return f"{float(self):g}"
@@ -135,7 +137,9 @@ def caption(rows: list[Row], spec: Spec) -> str:
     when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
     machine = f"{all_of('cpu')} ({all_of('cpu_level')}), {all_of('cores')} cores"
     parts = [machine, f"{threads} thread" + "s" * (threads != "1"), when]
-    parts += [f"{name} {all_of(name).partition('+')[0]}" for name in ("crossent", *spec.get("peers", [])) if all_of(name)]
+    parts += [
+        f"{name} {all_of(name).partition('+')[0]}" for name in ("crossent", *spec.get("peers", [])) if all_of(name)
+    ]
     disturbed = any(row["disturbed"] == "yes" for row in rows)
     return "Measured on " + ", ".join(parts) + "." + " † Other programs were running." * disturbed
 
