@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
-from real_data import TASKS, Task
+from real_data import Task, load
 from results import save
 from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
@@ -90,7 +90,7 @@ def least_objective(task: Task, strength: float) -> tuple[float, float]:
 
 
 def race(name: str, strength: float, solvers: list[str], threads: int, repeats: int) -> list[dict[str, object]]:
-    task = TASKS[name]()
+    task = load(name)
     least, norm = least_objective(task, strength)
     print(f"\n{name}, C = {strength:g}, {threads} thread{'s' * (threads > 1)}: the least objective is {least:.6f}")
     print(f"(gradient norm {norm:.1e}); times to within {CLOSE:.1%} of it")

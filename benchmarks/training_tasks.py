@@ -42,7 +42,7 @@ from peers import (
     validation_task,
 )
 from pieces import TRY_AGAIN, OutOfTime, Runs, add_options, open_runs
-from real_data import TASKS, Task
+from real_data import Task, load
 from results import save
 from threadpoolctl import threadpool_limits
 
@@ -149,7 +149,7 @@ class Contest:
 
     def __init__(self, chosen: Race, threads: int, longest: float, runs: Runs) -> None:
         self.threads, self.longest, self.runs = threads, longest, runs
-        task = TASKS[chosen.task]()
+        task = load(chosen.task)
         self.task = subset(task, chosen.rows) if chosen.rows else task
         self.peers = [peer for peer in chosen.peers if peer.is_installed]
         self.held_out: Task | None = None
