@@ -41,6 +41,9 @@ class Runs:
                 key, result = json.loads(line)
                 self._kept[tuple(key)] = result
 
+    def __contains__(self, key: Key) -> bool:
+        return key in self._kept
+
     def once(self, key: Key, measure: Callable[[], Any]) -> Any:
         """Return what was measured under this key, measuring it if it never was.
 

@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import pieces
 from peers import (
     Peer,
     crossent_fit,
@@ -41,15 +42,16 @@ from peers import (
     torch_fit,
     validation_task,
 )
-from pieces import TRY_AGAIN, OutOfTime, Runs, add_options, open_runs
+from pieces import TRY_AGAIN, Key, OutOfTime, Runs, open_runs
 from real_data import Task, load
-from results import save
+from results import Results, add_options
 from threadpoolctl import threadpool_limits
 
 EPOCHS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 30)
 FEW_EPOCHS = (1, 2, 3, 5, 7, 10)
 STRENGTHS = (0.01, 0.1, 1.0)
 RATES = (0.05, 0.1, 0.2, 0.4)
+Row = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Race:
     ----------
     relative_to : str, optional
         The peer whose best log-loss the targets are multiples of.
+    goals : dict of str to tuple of float
+        How many times ours each peer's CPU seconds are to be, for each target.
     rows : int, optional
         Training rows drawn for the race, where all of them would cost the slowest peer hours.
     settings_rows : int, optional
@@ -69,6 +73,7 @@ class Race:
     task: str
     targets: tuple[float, ...]
     peers: tuple[Peer, ...]
+    goals: dict[str, tuple[float, float]]
     relative_to: str | None = None
     rows: int | None = None
     settings_rows: int | None = None
@@ -89,6 +94,10 @@ RACES = {
             Peer("scikit-learn-intelex", sklearnex_fit("lbfgs"), (50, 100, 150), STRENGTHS, needs="sklearnex"),
             Peer("snapml", snapml_fit, (20, 100), (1.0, 10.0), needs="snapml"),
         ),
+        {"NumPy loop": (2.5, 2.5), "PyTorch loop": (4, 4), "SGDClassifier": (15, 15), "snapml": (15, 15)}
+        | dict.fromkeys(
+            ("scikit-learn-intelex", *(f"scikit-learn {s}" for s in ("lbfgs", "saga", "newton-cg"))), (15, 15)
+        ),
     ),
     "network": Race(
         "fashion-mnist",
@@ -98,6 +107,7 @@ RACES = {
             Peer("PyTorch loop", torch_fit((128,)), EPOCHS, RATES),
             Peer("MLPClassifier", mlp_fit((128,)), (8, 12, 15, 20), (0.001, 0.003)),
         ),
+        {"PyTorch loop": (3, 3), "MLPClassifier": (4, 4)},
     ),
     "text": Race(
         "language",
@@ -107,6 +117,7 @@ RACES = {
             Peer("scikit-learn saga", sklearn_fit("saga"), (2, 3, 5, 10), (1.0, 10.0, 100.0)),
             Peer("fastText", fasttext_fit, (2, 3, 5, 10), (0.1, 0.25, 0.5), needs="fasttext"),
         ),
+        {"scikit-learn saga": (1, 2), "fastText": (1, 1)},
         relative_to="scikit-learn saga",
         settings_rows=30_000,
     ),
@@ -118,6 +129,7 @@ RACES = {
             Peer("crossent, pairs", crossent_on_pairs, FEW_EPOCHS),
             Peer("saga, pairs", saga_on_pairs, (2, 3, 5, 10), (1.0, 10.0, 100.0)),
         ),
+        {"crossent, pairs": (1, 1), "saga, pairs": (1, 1)},
         relative_to="crossent, pairs",
         settings_rows=30_000,
     ),
@@ -129,6 +141,7 @@ RACES = {
             Peer("scikit-learn saga", sklearn_fit("saga"), (2, 5, 10), (10.0, 100.0)),
             Peer("scikit-learn lbfgs", sklearn_fit("lbfgs"), (10, 20, 40), (10.0, 100.0)),
         ),
+        {"scikit-learn saga": (5, 5), "scikit-learn lbfgs": (5, 5)},
         relative_to="scikit-learn saga",
         rows=13_000,
         settings_rows=5_000,
@@ -173,11 +186,10 @@ class Contest:
 
     def run(self, peer: Peer, budget: int, seed: int) -> Run:
         rate = self.settings[peer.name]
-        return Run(
-            *self.runs.once(
-                ("run", peer.name, budget, rate, seed, self.threads), lambda: self._measure(peer, budget, rate, seed)
-            )
-        )
+        return Run(*self.runs.once(self._key(peer, budget, seed), lambda: self._measure(peer, budget, rate, seed)))
+
+    def _key(self, peer: Peer, budget: int, seed: int) -> Key:
+        return ("run", peer.name, budget, self.settings[peer.name], seed, self.threads)
 
     def _measure(self, peer: Peer, budget: int, rate: float, seed: int) -> tuple[float, float, float]:
         with threadpool_limits(self.threads):
@@ -195,6 +207,11 @@ class Contest:
             before = budget, self.run(peer, budget, 0)
             yield before
 
+    def already_tried(self, peer: Peer) -> list[tuple[int, Run]]:
+        """Return the budgets that have been run, each with its first seed."""
+        keys = {budget: self._key(peer, budget, 0) for budget in peer.budgets}
+        return [(budget, self.run(peer, budget, 0)) for budget, key in keys.items() if key in self.runs]
+
     def best_loss(self, name: str) -> float:
         peer = next(peer for peer in self.peers if peer.name == name)
         return min(run.loss for _, run in self.tried(peer))
@@ -210,7 +227,8 @@ class Contest:
         return Run(*map(statistics.median, zip(*(self.run(peer, budget, seed) for seed in seeds), strict=True)))
 
 
-def race(chosen: Race, threads: int, repeats: int, longest: float, runs: Runs) -> list[dict[str, object]]:
+def race(chosen: Race, threads: int, repeats: int, longest: float, runs: Runs) -> tuple[list[Row], list[Row]]:
+    """Return what each method needs to reach the targets, and the time and loss of every budget that was tried."""
     contest = Contest(chosen, threads, longest, runs)
     best = contest.best_loss(chosen.relative_to) if chosen.relative_to else 1.0
     targets = tuple(round(best * times, 4) for times in chosen.targets)
@@ -223,12 +241,22 @@ def race(chosen: Race, threads: int, repeats: int, longest: float, runs: Runs) -
             if seed in contest.seeds(peers[name], budget, repeats):
                 contest.run(peers[name], budget, seed)
     title = f"{contest.task.name}, {contest.task.x_train.shape[0]:,} training rows"
-    return [row for target in targets for row in report(title, target, contest, needed, repeats)]
+    relative = f" x best of {chosen.relative_to}" if chosen.relative_to else ""
+    table: list[Row] = []
+    for aim, target in zip(chosen.targets, targets):
+        found = report(title, target, contest, needed, repeats)
+        table += [{"aim": f"{aim:g}{relative}", **row} for row in found]
+    curves: list[Row] = [
+        {"method": peer.name, "budget": budget, "log_loss": run.loss, "wall_s": run.wall, "cpu_s": run.cpu}
+        for peer in contest.peers
+        for budget, run in contest.already_tried(peer)
+    ]
+    return table, curves
 
 
 def report(
     title: str, target: float, contest: Contest, needed: dict[tuple[str, float], int | None], repeats: int
-) -> list[dict[str, object]]:
+) -> list[Row]:
     threads = contest.threads
     print(f"\n{title}, test log-loss {target}, {threads} thread{'s' * (threads > 1)}")
     print(
@@ -245,15 +273,27 @@ def report(
         budget = reached or min(contest.tried(peer), key=lambda tried: tried[1].loss)[0]
         seeds = contest.seeds(peer, budget, repeats if reached else 1)
         run = contest.medians(peer, budget, seeds)
-        ratios = "" if base is None else f"{run.wall / base.wall:8.1f}{run.cpu / base.cpu:8.1f}"
+        ratios: Row = {}
+        if base is not None and reached:
+            ratios = {"wall_ratio": run.wall / base.wall, "cpu_ratio": run.cpu / base.cpu}
+        shown = "".join(f"{ratio:8.1f}" for ratio in ratios.values())
         note = "" if reached else "   not reached"
-        print(f"{peer.name:<24}{budget:>8}{setting:>9}{run.loss:>10.4f}{run.wall:9.2f}{run.cpu:9.2f}{ratios}{note}")
+        print(f"{peer.name:<24}{budget:>8}{setting:>9}{run.loss:>10.4f}{run.wall:9.2f}{run.cpu:9.2f}{shown}{note}")
         rows.append(
-            {"task": title, "threads": threads, "target": target, "method": peer.name, "reached": bool(reached)}
+            {"task": title, "target": target, "method": peer.name, "reached": "yes" if reached else "no"}
             | {"budget": budget, "setting": setting, "log_loss": run.loss, "wall_s": run.wall, "cpu_s": run.cpu}
-            | {"repeats": len(seeds)}
+            | {"repeats": len(seeds), **ratios}
         )
     return rows
+
+
+def goals_of(chosen: Race, row: Row) -> dict[str, tuple[str, float]]:
+    """Return the goal of a peer that reaches the target."""
+    of_peer = chosen.goals.get(str(row["method"]))
+    if of_peer is None or "cpu_ratio" not in row:
+        return {}
+    aims = [f"{aim:g}" for aim in chosen.targets]
+    return {"cpu_ratio": (">=", of_peer[aims.index(str(row["aim"]).split(" ")[0])])}
 
 
 def main() -> None:
@@ -263,20 +303,23 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--longest", type=float, default=120.0, help="CPU seconds of a budget that is still tried")
-    parser.add_argument("--save", action="store_true", help="keep the tables in benchmarks/results/")
+    pieces.add_options(parser)
     add_options(parser)
     options = parser.parse_args()
+    results = Results("training_tasks", ("race", "aim", "method", "threads"), options)
+    curve_results = Results("training_curves", ("race", "method", "budget", "threads"), options)
     for name in options.races:
         runs = open_runs(f"training-{name}", options, started)
-        try:
-            table = [
-                row for n in options.threads for row in race(RACES[name], n, options.repeats, options.longest, runs)
-            ]
-        except OutOfTime:
-            print(f"{name}: {runs.new} runs done, more to do: call again")
-            sys.exit(TRY_AGAIN)
-        if options.save:
-            save(f"training-{name}", table)
+        for threads in options.threads:
+            try:
+                table, curves = race(RACES[name], threads, options.repeats, options.longest, runs)
+            except OutOfTime:
+                print(f"{name}: {runs.new} runs done, more to do: call again")
+                sys.exit(TRY_AGAIN)
+            for row in table:
+                results.keep({"race": name, **row}, threads=threads, goals=goals_of(RACES[name], row))
+            for row in curves:
+                curve_results.keep({"race": name, **row}, threads=threads)
 
 
 if __name__ == "__main__":
