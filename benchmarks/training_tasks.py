@@ -115,7 +115,7 @@ RACES = {
         (
             Peer("crossent", crossent_fit(), FEW_EPOCHS),
             Peer("scikit-learn saga", sklearn_fit("saga"), (2, 3, 5, 10), (1.0, 10.0, 100.0)),
-            Peer("fastText", fasttext_fit, (2, 3, 5, 10), (0.1, 0.25, 0.5), needs="fasttext"),
+            Peer("fastText", fasttext_fit, (2, 3, 5, 10), (0.25, 0.5, 1.0), needs="fasttext"),
         ),
         {"scikit-learn saga": (1, 2), "fastText": (1, 1)},
         relative_to="scikit-learn saga",
