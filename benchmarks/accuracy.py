@@ -212,6 +212,7 @@ def keep(judged: Judged, names: list[str], results: Results) -> None:
             row: dict[str, object] = {"dtype": dtype.name, "over": over, "case": case, "program": _unversioned(name)}
             row |= asdict(errors) | {"judged": judged.rows}
             promise = asdict(PROMISES[dtype]) if name.startswith("crossent") else {}
+            row |= {f"promised_{k}": most for k, most in promise.items() if most < np.inf}
             results.keep(row, threads=1, goals={k: ("<=", most) for k, most in promise.items() if most < np.inf})
 
 
