@@ -116,14 +116,16 @@ struct Held {
             pointer(entry_product, chunk.rows.count * chunk.rows.entries, "entry_product must have the rows' entries")};
   }
 
-  void survey_narrow(Products z, std::int64_t first, std::int64_t group, A scale, Given<A> bias, Given<A> entry_product) {
+  void survey_narrow(Products z, std::int64_t first, std::int64_t group, A scale, Given<A> bias,
+                     Given<A> entry_product) {
     require(group >= 0 && group < chunk.rows.groups, "group must lie in [0, groups)");
     const NarrowTile<A> all = narrow_tile(z, first, scale, bias, entry_product);
     nb::gil_scoped_release release;
     chunk.survey(all, group);
   }
 
-  void gradient_narrow(Products z, std::int64_t first, A scale, Given<A> bias, Given<A> entry_product, Out<A> entry_grad) {
+  void gradient_narrow(Products z, std::int64_t first, A scale, Given<A> bias, Given<A> entry_product,
+                       Out<A> entry_grad) {
     const NarrowTile<A> all = narrow_tile(z, first, scale, bias, entry_product);
     require(static_cast<std::int64_t>(entry_grad.shape(0)) == chunk.rows.count * chunk.rows.entries,
             "entry_grad must have the rows' entries");
@@ -304,7 +306,8 @@ void bind_type(nb::module_& m, const char* name) {
       .def("survey", &H::survey, nb::arg("z").noconvert(), nb::arg("first"), nb::arg("group"),
            "Take in a tile of logits; tiles come in the order of their classes.")
       .def("survey_narrow", &H::survey_narrow, nb::arg("product").noconvert(), nb::arg("first"), nb::arg("group"),
-           nb::kw_only(), nb::arg("scale"), nb::arg("bias").noconvert().none(), nb::arg("entry_product").noconvert().none(),
+           nb::kw_only(), nb::arg("scale"), nb::arg("bias").noconvert().none(),
+           nb::arg("entry_product").noconvert().none(),
            "Take in a tile of bfloat16 products, given as their bits: scale · product + bias are logits. The entries' "
            "own products may be given with more digits.")
       .def("gradient_narrow", &H::gradient_narrow, nb::arg("product").noconvert(), nb::arg("first"), nb::kw_only(),

@@ -76,8 +76,8 @@ struct Chunk {
     by_widened_rows(tile, [&](const Tile<A>& part, std::uint16_t*) { kernels().survey(rows, part, group); });
   }
 
-  // Overwrites the products with the gradient; its entries go to entry_grad_out, (count, entries), and are 0 in the tile,
-  // as the largest numbers of a row are not to be rounded to 8 bits.
+  // Overwrites the products with the gradient; its entries go to entry_grad_out, (count, entries), and are 0 in the
+  // tile, as the largest numbers of a row are not to be rounded to 8 bits.
   void gradient(const NarrowTile<A>& tile, A* entry_grad_out) {
     by_widened_rows(tile, [&](const Tile<A>& part, std::uint16_t* narrow) {
       kernels().gradient(rows, part, part.z, part.step);

@@ -23,6 +23,8 @@ from crossent.torch.linear.call import HeadCall
 
 # Classes of one product, and the rows of a chunk that are widened at once beside it.
 _TILE, _ROWS = 1024, 256
+# Products of yet fewer rows are too slow, whatever the budget.
+_LEAST_ROWS = 64
 # What the kernels hold of each row, and widened rows of each thread.
 _STATISTICS, _WIDENED = 128, 16 * _TILE * 4
 
@@ -44,8 +46,9 @@ class _Chunks:
         self.tiles = [slice(c, min(c + _TILE, classes)) for c in range(0, classes, _TILE)]
         kept = classes if self.wants_gradient else min(classes, _TILE)
         budget = bytes_of("max_memory", call.max_memory) - given.n_threads * _WIDENED
-        rows = max(1, min(n, budget // (2 * (kept + d) + _STATISTICS)))
-        self.rows = call.chunk_rows or math.ceil(n / math.ceil(n / rows)) if n else 1
+        rows = call.chunk_rows or max(_LEAST_ROWS, budget // (2 * (kept + d) + _STATISTICS))
+        # As many in each chunk.
+        self.rows = math.ceil(n / math.ceil(n / rows)) if n else 1
         self.kept = _empty(self.rows * kept)
         self.room = _empty(max(self.rows, _TILE) * d)
 
@@ -79,7 +82,7 @@ class _Chunks:
             chunk.gradient_narrow(_bits(grad), tile.start, entry_grad_out=own.gradients, **options)
             self._multiply(tile, grad, x, x_bar, fresh=part.start == 0 and not out.adds)
         own.add(given.logit_scale, x_bar, self.weight_grad, out.bias_grad)
-        if out.x_grad is not None:
+        if out.x_grad is not None and x_bar is not None:
             torch.from_numpy(out.x_grad)[rows] = x_bar
 
     def _product(self, tile: slice, count: int) -> Tensor:

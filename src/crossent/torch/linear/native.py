@@ -1,4 +1,4 @@
-"""A head of CPU tensors by the native kernels, on the tensors' own memory: the same tiles, and bits, as NumPy arrays'."""
+"""A head of CPU tensors by the native kernels, on the tensors' own memory: the bits are those of NumPy's head."""
 
 from __future__ import annotations
 
@@ -117,12 +117,12 @@ def _outputs(call: HeadCall, given: HeadInputs, wanted: Wanted, weight_bar: Tens
 
 
 def _plan(call: HeadCall, given: HeadInputs, wanted: Wanted) -> HeadPlan:
-    (n, d), c = given.x.shape, given.truth.classes
+    n, d, c = given.truth.count, given.x.shape[1], given.truth.classes
     needs = [name for name, want in (("x", wanted.x), ("weight", wanted.weight)) if want]
     sizes: dict[str, Any] = {"dtype": given.weight.dtype, "needs": needs, "n_threads": given.n_threads}
-    budget = max(bytes_of("max_memory", call.max_memory), least_memory(given.truth.count, d, c, **sizes))
+    budget = max(bytes_of("max_memory", call.max_memory), least_memory(n, d, c, **sizes))
     gradient = "unbiased" if given.threshold else "exact"
-    return head_plan(given.truth.count, d, c, max_memory=budget, gradient=gradient, **sizes)
+    return head_plan(n, d, c, max_memory=budget, gradient=gradient, **sizes)
 
 
 def _pass(call: HeadCall, wanted: Wanted, given: HeadInputs, out: HeadOutputs, denominator: float) -> Pass:
