@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -28,8 +27,8 @@ from crossent.torch.linear.rows import Result
 def run(call: HeadCall, wanted: Wanted, factor: float | Tensor, weight_bar: Tensor | None) -> Pass | None:
     """Return what :func:`passes.run` does; None for a call that the kernels do not take.
 
-    They take labels, distributions and sparse ones of one place a row, with weights of at least 0, and rows of weights
-    that lie next to each other.
+    They take labels, distributions and sparse ones of one place a row, with weights of at least 0, weights that lie
+    next to each other, and no soft cap.
     """
     truth = _truth(call)
     if truth is None:
@@ -53,6 +52,8 @@ def _truth(call: HeadCall) -> HeadTruth | None:
     loss, weight = call.loss, call.linear_weight
     if call.x.device.type != "cpu" or call.places != 1 or not weight.is_contiguous() or weight.numel() == 0:
         return None
+    if call.softcap is not None and not call.threshold:
+        return None  # the kernels know capped logits alone, from which a saturated cap's slope has no digits left
     target = as_numpy(loss.target)
     try:
         return head_truth(
@@ -130,7 +131,7 @@ def _pass(call: HeadCall, wanted: Wanted, given: HeadInputs, out: HeadOutputs, d
     if call.loss.reduction == "none":
         loss = torch.from_numpy(to_rows(out.losses, truth, shape))
     else:
-        loss = torch.tensor(float(out.losses.sum()) / denominator if denominator == denominator else math.nan)
+        loss = torch.tensor(float(out.losses.sum()) / denominator, dtype=torch.float64)
     lse = torch.from_numpy(to_rows(out.lse, truth, shape)).to(call.compute_dtype) if wanted.lse else None
     accuracy = torch.tensor(accuracy_of(truth, out.leader)) if wanted.accuracy else None
     bias = None
