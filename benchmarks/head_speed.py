@@ -25,6 +25,7 @@ for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
 
 import numpy as np
 import torch
+from results import Results, add_options
 from rich.console import Console
 from rich.table import Table
 from torch.nn import functional
@@ -33,6 +34,12 @@ import crossent
 
 SHAPES = ("4096x512x32000", "1024x512x32000", "8192x64x100000", "4096x512x131072:unbiased")
 PEERS = ("eager", "compile", "chunked", "chunked 256")
+GOALS = {
+    "4096x512x32000": {"eager_ratio": (">=", 0.95), "crossent_mib": ("<=", 64.0)},
+    "1024x512x32000": {"eager_ratio": (">=", 1.0), "chunked_ratio": (">=", 4.0)},
+    "8192x64x100000": {"eager_ratio": (">=", 1.5)},
+    "4096x512x131072:unbiased": {"eager_ratio": (">=", 2.0)},
+}
 Step = Callable[[], float]
 
 
@@ -138,6 +145,15 @@ def times_of(
     return found, expected
 
 
+def ratio(slower: list[float], faster: list[float]) -> float:
+    return statistics.median(a / b for a, b in zip(slower, faster))
+
+
+def ratio_of(peer: str) -> str:
+    """Return the name of the column of a peer's seconds / ours."""
+    return f"{peer.replace(' ', '_')}_ratio"
+
+
 def peak_of(name: str, shape: str, options: argparse.Namespace) -> float:
     """Return the MiB that a process of its own holds in one pass beyond its inputs and gradients."""
     command = [sys.executable, __file__, "--peak", name, shape, "--threads", str(options.threads)]
@@ -177,6 +193,7 @@ def main() -> int:
     parser.add_argument("--max-memory", default="64MiB")
     parser.add_argument("--no-memory", action="store_true", help="leave the peak memory out")
     parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
+    add_options(parser)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(options.threads)
@@ -188,15 +205,21 @@ def main() -> int:
         table.add_column(heading, justify="right")
     for name in () if options.no_memory else ("crossent", "eager"):
         table.add_column(f"{name} +MiB", justify="right")
+    results = Results("head_speed", ("rows", "features", "classes", "dtype", "gradient", "threads"), options)
     for shape in options.shapes:
         n, d, classes, gradient = parsed(shape)
         times, loss = times_of(batch(n, d, classes, gradient == "unbiased"), options, gradient)
-        ours = times["crossent"]
-        cells = [shape, f"{loss:.3f}", f"{statistics.median(ours):.2f}"]
-        cells.append(f"{statistics.median(a / b for a, b in zip(ours, times['roof'])):.2f}")
-        cells += [f"{statistics.median(a / b for a, b in zip(times[p], ours)):.2f}" for p in options.peers]
-        if not options.no_memory:
-            cells += [f"{peak_of(name, shape, options):.0f}" for name in ("crossent", "eager")]
+        memory = () if options.no_memory else ("crossent", "eager")
+        row: dict[str, object] = {"rows": n, "features": d, "classes": classes, "dtype": "float32"}
+        row |= {"gradient": gradient, "loss": loss, "crossent_s": statistics.median(times["crossent"])}
+        row |= {ratio_of(peer): ratio(times[peer], times["crossent"]) for peer in options.peers}
+        row |= {f"{name}_mib": peak_of(name, shape, options) for name in memory}
+        goals = {column: goal for column, goal in GOALS[shape].items() if column in row} if shape in GOALS else {}
+        to_roof = ratio(times["crossent"], times["roof"])
+        results.keep(row, threads=options.threads, goals=goals, roof=("three matrix products", to_roof))
+        cells = [shape, f"{loss:.3f}", f"{row['crossent_s']:.2f}", f"{to_roof:.2f}"]
+        cells += [f"{row[ratio_of(peer)]:.2f}" for peer in options.peers]
+        cells += [f"{row[f'{name}_mib']:.0f}" for name in memory]
         table.add_row(*cells)
     Console(width=max(150, Console().width)).print(table)
     print(

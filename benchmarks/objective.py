@@ -1,6 +1,6 @@
 """How long each solver takes to an objective within 0.1 % of the least, for a linear model of fixed C.
 
-    python benchmarks/objective.py [fashion-mnist shuttle] [--strength 1] [--solvers lbfgs] [--save]
+    python benchmarks/objective.py [fashion-mnist shuttle] [--strength 1] [--solvers lbfgs]
 
 The objective is scikit-learn's over C n: mean log-loss + |W|^2 / (2 C n), evaluated in float64 for every solver. Its
 minimum is that of a float64 run until no slope is over 1e-8; the norm of its gradient, taken by NumPy from the formula,
@@ -21,7 +21,7 @@ from collections.abc import Callable
 
 import numpy as np
 from real_data import TASKS, Task
-from results import save
+from results import Results, add_options
 from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -32,6 +32,7 @@ from crossent.training.examples import Examples
 
 CLOSE = 1e-3
 OURS = "crossent exact"
+GOAL = 5.0  # times the CPU seconds of ours, for every other solver
 LONGEST = 25.0  # seconds of a budget after which no greater one is tried
 
 Weights = tuple[np.ndarray, np.ndarray]  # (d, C) and (C,)
@@ -114,8 +115,9 @@ def race(name: str, strength: float, solvers: list[str], threads: int, repeats: 
             flush=True,
         )
         rows.append(
-            {"task": name, "C": strength, "threads": threads, "solver": solver, "iterations": budget}
-            | {"wall_s": wall, "cpu_s": cpu, "excess": gap, "least_objective": least}
+            {"task": name, "C": strength, "solver": solver, "iterations": budget}
+            | {"wall_s": wall, "cpu_s": cpu, "wall_ratio": wall / base[0], "cpu_ratio": cpu / base[1]}
+            | {"reached": "yes" if gap <= CLOSE else "no", "excess": gap, "least_objective": least}
         )
     return rows
 
@@ -148,14 +150,14 @@ def main() -> None:
     parser.add_argument("--solvers", nargs="+", default=list(SOLVERS), choices=SOLVERS, help="crossent's in any case")
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--save", action="store_true")
+    add_options(parser)
     options = parser.parse_args()
-    rows = []
+    results = Results("objective", ("task", "C", "solver", "threads"), options)
     for threads in options.threads:
         for name in options.tasks:
-            rows += race(name, options.strength, options.solvers, threads, options.repeats)
-    if options.save:
-        save("objective", rows)
+            for row in race(name, options.strength, options.solvers, threads, options.repeats):
+                goals = {"cpu_ratio": (">=", GOAL)} if row["solver"] != OURS and row["reached"] == "yes" else {}
+                results.keep(row, threads=threads, goals=goals)
 
 
 if __name__ == "__main__":

@@ -1,42 +1,188 @@
-"""Tables of results: printed as they come, and kept as CSV in benchmarks/results/ with what they were measured on."""
+"""Results of the benchmarks: a CSV file each in benchmarks/results/, every row with what it was measured on.
+
+A benchmark makes a `Results`, gives each row to `keep` as soon as it is measured, and has the option `--results FOLDER`
+from `add_options`. A row replaces the row of the same key and leaves the others: a table may be measured in pieces.
+The columns of a row:
+
+    the key                 what was measured: shape, dtype, threads, peer ...
+    the measurements        as the benchmark names them, with their units
+    roof, to_roof           what no program of this work can be faster than, and measured / roof
+    goals, missed           "column >= number; ...", and the columns that miss theirs
+    load, others            load average of a minute; cores that other processes kept busy while the row was measured
+    disturbed               yes where others is over a fifth of a core
+    cpu, cpu_level, cores, date, python, crossent, numpy ...
+"""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import csv
 import datetime
+import fcntl
+import numbers
 import os
 import platform
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import crossent
+
 FOLDER = Path(__file__).parent / "results"
-PACKAGES = ("crossent", "numpy", "scipy", "scikit-learn", "torch", "scikit-learn-intelex", "snapml", "fasttext-wheel")
+PACKAGES = (
+    *("crossent", "numpy", "scipy", "scikit-learn", "torch", "jax", "optax", "polars"),
+    *("scikit-learn-intelex", "snapml", "fasttext-wheel"),
+)
+# Of a core, by other processes: as much leaves a median of alternate runs alone.
+UNDISTURBED = 0.2
+
+Cell = int | float | str
+Row = dict[str, Cell]
+Goals = Mapping[str, tuple[str, float]]
 
 
-def machine() -> dict[str, str]:
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Give a benchmark the option that says where its rows go."""
+    text = f"folder that the CSV file of results is written to ({FOLDER.name}/ beside the scripts), or none"
+    parser.add_argument("--results", default=str(FOLDER), metavar="FOLDER", help=text)
+
+
+class Results:
+    """The results of one benchmark, kept row by row in FOLDER/NAME.csv."""
+
+    def __init__(self, name: str, key: Sequence[str], options: argparse.Namespace) -> None:
+        self.key = tuple(key)
+        self.path = None if options.results == "none" else Path(options.results) / f"{name}.csv"
+        self._busy = busy_seconds()
+        self._circumstances: dict[str, object] = {}
+
+    def keep(
+        self,
+        row: Mapping[str, object],
+        *,
+        threads: int,
+        goals: Goals | None = None,
+        roof: tuple[str, float] | None = None,
+    ) -> list[str]:
+        """Keep a row that was measured since the one before; return the columns that miss their goals.
+
+        goals : {column: (">=" or "<=", number)}, of columns of the row.
+        roof : its name, and measured / roof.
+        """
+        kept: dict[str, object] = {**row, "threads": threads}
+        if roof:
+            kept |= {"roof": roof[0], "to_roof": roof[1]}
+        missed = [column for column, goal in (goals or {}).items() if not reached(kept[column], *goal)]
+        if goals:
+            said = [f"{column} {sign} {value:g}" for column, (sign, value) in goals.items()]
+            kept |= {"goals": "; ".join(said), "missed": "; ".join(missed)}
+        kept |= self._since_before(threads) | machine()
+        if self.path is not None:
+            merge(self.path, {name: cell(value) for name, value in kept.items()}, self.key)
+        return missed
+
+    def _since_before(self, threads: int) -> dict[str, object]:
+        """Return what else the machine did since the row before; rows kept within a second were measured together."""
+        load, before, now = os.getloadavg()[0], self._busy, busy_seconds()
+        if before is None or now is None:
+            return {"load": load, "disturbed": "yes" if load > threads + 1 else "no"}
+        if now[0] - before[0] > 1 or not self._circumstances:
+            self._busy = now
+            others = max(0.0, (now[1] - before[1]) / max(now[0] - before[0], 1e-3))
+            disturbed = "yes" if others > UNDISTURBED else "no"
+            self._circumstances = {"load": load, "others": round(others, 2), "disturbed": disturbed}
+        return self._circumstances
+
+
+def reached(value: object, sign: str, goal: float) -> bool:
+    assert isinstance(value, numbers.Real)
+    return bool(value >= goal if sign == ">=" else value <= goal)
+
+
+def busy_seconds() -> tuple[float, float] | None:
+    """Return seconds since some time, and the CPU seconds that others than this process and its children took in it."""
+    try:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    except OSError:
+        return None
+    user, nice, system, _, _, irq, softirq, steal, *_ = (int(field) for field in fields)
+    own = os.times()
+    busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    return own.elapsed, busy - (own.user + own.system + own.children_user + own.children_system)
+
+
+def machine() -> dict[str, object]:
     """Return the CPU, the date, and the versions of what takes part."""
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    cpu = names[0].split(":")[1].strip() if names else platform.processor()
-    found = {}
+    try:
+        facts = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        facts = []
+    names = [line.split(":")[1].strip() for line in facts if line.startswith("model name")]
+    found: dict[str, object] = {"cpu": names[0] if names else platform.processor(), "cpu_level": crossent.cpu_level()}
+    found |= {"cores": os.cpu_count(), "date": datetime.date.today().isoformat(), "python": platform.python_version()}
     for name in PACKAGES:
-        try:
+        with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    facts = {"cpu": cpu, "cores": str(os.cpu_count()), "date": datetime.date.today().isoformat()}
-    return facts | {"python": platform.python_version()} | found
+    return found
 
 
-def save(name: str, rows: list[dict[str, object]]) -> None:
-    """Write rows to benchmarks/results/NAME.csv, every row with the machine and the versions."""
-    FOLDER.mkdir(exist_ok=True)
-    path = FOLDER / f"{name}.csv"
-    facts = machine()
-    columns = list(dict.fromkeys(key for row in rows for key in row)) + list(facts)
-    part = path.with_suffix(".part")
-    with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows({**row, **facts} for row in rows)
-    part.replace(path)
-    print(f"written: {path}")
+def cell(value: object) -> str:
+    """Return the text of a cell: six digits of a float, nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
+        return f"{float(value):.6g}"
+    return str(value)
+
+
+def merge(path: Path, row: dict[str, str], key: Sequence[str]) -> None:
+    """Put the row in the place of the one with its key, and write the file anew."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path.parent):
+        rows = read_text(path)
+        kept = [old for old in rows if any(old.get(name, "") != row.get(name, "") for name in key)]
+        kept = sorted([*kept, row], key=lambda one: [_order(one.get(name, "")) for name in key])
+        part = path.with_suffix(".part")
+        with part.open("w", newline="", encoding="utf-8") as file:
+            columns = dict.fromkeys([*row, *(name for old in kept for name in old)])
+            writer = csv.DictWriter(file, list(columns), restval="", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(kept)
+        part.replace(path)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time write into the folder."""
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)
+
+
+def _order(text: str) -> tuple[bool, float, str]:
+    value = typed(text)
+    return (True, 0.0, value) if isinstance(value, str) else (False, value, "")
+
+
+def read_text(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def read(name: str, folder: Path = FOLDER) -> list[Row]:
+    """Return the rows of a benchmark's results, numbers as numbers, without the cells that are empty."""
+    rows = read_text(folder / f"{name}.csv")
+    return [{column: typed(text) for column, text in row.items() if text} for row in rows]
+
+
+def typed(text: str) -> Cell:
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text

@@ -1,11 +1,13 @@
 """How long each classifier takes to a given test log-loss on real data, beside its peers.
 
-    python benchmarks/training_tasks.py [TASK ...] [--threads 1] [--repeats 3]
+    python benchmarks/training_tasks.py [TASK ...] [--threads 1] [--repeats 3] [--seconds 100]
 
 Settings (learning rate or strength of regularisation) are the best of a few on validation rows taken from the training
-rows. A method's budget (epochs or iterations) is then the least of its list whose median test log-loss over the seeds
-reaches the target; the seconds are the median over the repeats, all methods taking turns. A method that reaches the
-target with no budget of its list is shown with the best loss that it had. "cpu" counts every thread.
+rows. A method's budget (epochs or iterations) is then the least of its list whose test log-loss reaches the target; its
+seconds and its loss are the medians over the repeats, each with a seed of its own, all methods taking turns. Budgets
+that would take over `--longest` CPU seconds are not tried: a method that reaches the target with none is shown with the
+best loss that it had. "cpu" counts every thread. Runs are kept as they end: after `--seconds` the script ends with
+status 75, and goes on where it was when it is called again.
 """
 
 from __future__ import annotations
@@ -17,9 +19,13 @@ for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
 
 import argparse
 import statistics
+import sys
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
 
+import pieces
 from peers import (
     Peer,
     crossent_fit,
@@ -36,14 +42,16 @@ from peers import (
     torch_fit,
     validation_task,
 )
+from pieces import TRY_AGAIN, Key, OutOfTime, Runs, open_runs
 from real_data import TASKS, Task
-from results import save
+from results import Results, add_options
 from threadpoolctl import threadpool_limits
 
 EPOCHS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 30)
 FEW_EPOCHS = (1, 2, 3, 5, 7, 10)
 STRENGTHS = (0.01, 0.1, 1.0)
 RATES = (0.05, 0.1, 0.2, 0.4)
+Row = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,8 @@ class Race:
     ----------
     relative_to : str, optional
         The peer whose best log-loss the targets are multiples of.
+    goals : dict of str to tuple of float
+        How many times ours each peer's CPU seconds are to be, for each target.
     rows : int, optional
         Training rows drawn for the race, where all of them would cost the slowest peer hours.
     settings_rows : int, optional
@@ -63,6 +73,7 @@ class Race:
     task: str
     targets: tuple[float, ...]
     peers: tuple[Peer, ...]
+    goals: dict[str, tuple[float, float]]
     relative_to: str | None = None
     rows: int | None = None
     settings_rows: int | None = None
@@ -83,6 +94,10 @@ RACES = {
             Peer("scikit-learn-intelex", sklearnex_fit("lbfgs"), (50, 100, 150), STRENGTHS, needs="sklearnex"),
             Peer("snapml", snapml_fit, (20, 100), (1.0, 10.0), needs="snapml"),
         ),
+        {"NumPy loop": (2.5, 2.5), "PyTorch loop": (4, 4), "SGDClassifier": (15, 15), "snapml": (15, 15)}
+        | dict.fromkeys(
+            ("scikit-learn-intelex", *(f"scikit-learn {s}" for s in ("lbfgs", "saga", "newton-cg"))), (15, 15)
+        ),
     ),
     "network": Race(
         "fashion-mnist",
@@ -92,6 +107,7 @@ RACES = {
             Peer("PyTorch loop", torch_fit((128,)), EPOCHS, RATES),
             Peer("MLPClassifier", mlp_fit((128,)), (8, 12, 15, 20), (0.001, 0.003)),
         ),
+        {"PyTorch loop": (3, 3), "MLPClassifier": (4, 4)},
     ),
     "text": Race(
         "language",
@@ -99,8 +115,9 @@ RACES = {
         (
             Peer("crossent", crossent_fit(), FEW_EPOCHS),
             Peer("scikit-learn saga", sklearn_fit("saga"), (2, 3, 5, 10), (1.0, 10.0, 100.0)),
-            Peer("fastText", fasttext_fit, (3, 5, 10), (0.1, 0.25, 0.5), needs="fasttext"),
+            Peer("fastText", fasttext_fit, (2, 3, 5, 10), (0.1, 0.25, 0.5), needs="fasttext"),
         ),
+        {"scikit-learn saga": (1, 2), "fastText": (1, 1)},
         relative_to="scikit-learn saga",
         settings_rows=30_000,
     ),
@@ -112,6 +129,7 @@ RACES = {
             Peer("crossent, pairs", crossent_on_pairs, FEW_EPOCHS),
             Peer("saga, pairs", saga_on_pairs, (2, 3, 5, 10), (1.0, 10.0, 100.0)),
         ),
+        {"crossent, pairs": (1, 1), "saga, pairs": (1, 1)},
         relative_to="crossent, pairs",
         settings_rows=30_000,
     ),
@@ -123,6 +141,7 @@ RACES = {
             Peer("scikit-learn saga", sklearn_fit("saga"), (2, 5, 10), (10.0, 100.0)),
             Peer("scikit-learn lbfgs", sklearn_fit("lbfgs"), (10, 20, 40), (10.0, 100.0)),
         ),
+        {"scikit-learn saga": (5, 5), "scikit-learn lbfgs": (5, 5)},
         relative_to="scikit-learn saga",
         rows=13_000,
         settings_rows=5_000,
@@ -130,129 +149,177 @@ RACES = {
 }
 
 
-@dataclass
-class Record:
-    """One method under one budget: what its runs took and reached."""
+class Run(NamedTuple):
+    """What one fit took, and the test log-loss that it reached."""
 
-    wall: list[float] = field(default_factory=list)
-    cpu: list[float] = field(default_factory=list)
-    loss: list[float] = field(default_factory=list)
-
-    def run(self, peer: Peer, task: Task, budget: int, rate: float, threads: int) -> None:
-        seed = len(self.loss)
-        with threadpool_limits(threads):
-            wall, cpu = time.perf_counter(), time.process_time()
-            score = peer.fit(task, budget, rate, seed, threads)
-            self.cpu.append(time.process_time() - cpu)
-            self.wall.append(time.perf_counter() - wall)
-            self.loss.append(score())
+    wall: float
+    cpu: float
+    loss: float
 
 
-def choose_rate(peer: Peer, task: Task, threads: int, most: int | None) -> float:
-    if len(peer.rates) == 1:
-        return peer.rates[0]
-    held_out, budget = validation_task(task, most=most), peer.budgets[max(len(peer.budgets) - 3, 0)]
-    losses = {}
-    with threadpool_limits(threads):
+class Contest:
+    """One race under way: what every run of it took and reached, from the kept runs or run now."""
+
+    def __init__(self, chosen: Race, threads: int, longest: float, runs: Runs) -> None:
+        self.threads, self.longest, self.runs = threads, longest, runs
+        task = TASKS[chosen.task]()
+        self.task = subset(task, chosen.rows) if chosen.rows else task
+        self.peers = [peer for peer in chosen.peers if peer.is_installed]
+        self.held_out: Task | None = None
+        self.settings = {peer.name: self._choose(peer, chosen.settings_rows) for peer in self.peers}
+
+    def _choose(self, peer: Peer, most: int | None) -> float:
+        if len(peer.rates) == 1:
+            return peer.rates[0]
+        budget = peer.budgets[max(len(peer.budgets) - 3, 0)]
+        losses = {}
         for rate in peer.rates:
-            losses[rate] = peer.fit(held_out, budget, rate, 0, threads)()
-    return min(losses, key=losses.__getitem__)
+            key = ("setting", peer.name, budget, rate, self.threads)
+            losses[rate] = self.runs.once(key, lambda rate=rate: self._on_validation(peer, budget, rate, most))
+        return min(losses, key=losses.__getitem__)
+
+    def _on_validation(self, peer: Peer, budget: int, rate: float, most: int | None) -> float:
+        if self.held_out is None:
+            self.held_out = validation_task(self.task, most=most)
+        with threadpool_limits(self.threads):
+            return peer.fit(self.held_out, budget, rate, 0, self.threads)()
+
+    def run(self, peer: Peer, budget: int, seed: int) -> Run:
+        rate = self.settings[peer.name]
+        return Run(*self.runs.once(self._key(peer, budget, seed), lambda: self._measure(peer, budget, rate, seed)))
+
+    def _key(self, peer: Peer, budget: int, seed: int) -> Key:
+        return ("run", peer.name, budget, self.settings[peer.name], seed, self.threads)
+
+    def _measure(self, peer: Peer, budget: int, rate: float, seed: int) -> tuple[float, float, float]:
+        with threadpool_limits(self.threads):
+            wall, cpu = time.perf_counter(), time.process_time()
+            score = peer.fit(self.task, budget, rate, seed, self.threads)
+            cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+            return wall, cpu, score()
+
+    def tried(self, peer: Peer) -> Iterator[tuple[int, Run]]:
+        """Run the peer's budgets, the least first, for as long as none is expected to take too long."""
+        before: tuple[int, Run] | None = None
+        for budget in peer.budgets:
+            if before is not None and before[1].cpu * budget / before[0] > self.longest:
+                return
+            before = budget, self.run(peer, budget, 0)
+            yield before
+
+    def already_tried(self, peer: Peer) -> list[tuple[int, Run]]:
+        """Return the budgets that have been run, each with its first seed."""
+        keys = {budget: self._key(peer, budget, 0) for budget in peer.budgets}
+        return [(budget, self.run(peer, budget, 0)) for budget, key in keys.items() if key in self.runs]
+
+    def best_loss(self, name: str) -> float:
+        peer = next(peer for peer in self.peers if peer.name == name)
+        return min(run.loss for _, run in self.tried(peer))
+
+    def least_budget(self, peer: Peer, target: float) -> int | None:
+        return next((budget for budget, run in self.tried(peer) if run.loss <= target), None)
+
+    def seeds(self, peer: Peer, budget: int, repeats: int) -> range:
+        """Return the seeds that a budget is run with: fewer than asked for where one takes long."""
+        return range(max(1, min(repeats, int(self.longest / self.run(peer, budget, 0).cpu))))
+
+    def medians(self, peer: Peer, budget: int, seeds: range) -> Run:
+        return Run(*map(statistics.median, zip(*(self.run(peer, budget, seed) for seed in seeds), strict=True)))
 
 
-def race(chosen: Race, threads: int, repeats: int) -> list[dict[str, object]]:
-    task = TASKS[chosen.task]()
-    if chosen.rows:
-        task = subset(task, chosen.rows)
-    peers = [peer for peer in chosen.peers if peer.is_installed]
-    rates = {peer.name: choose_rate(peer, task, threads, chosen.settings_rows) for peer in peers}
-    records: dict[tuple[str, int], Record] = {}
-    needed: dict[tuple[str, float], int | None] = {}
-    targets = chosen.targets
-    if chosen.relative_to:
-        best = best_loss(next(p for p in peers if p.name == chosen.relative_to), task, rates, threads, records)
-        targets = tuple(round(best * times, 4) for times in targets)
-    for target in targets:
-        for peer in peers:
-            needed[peer.name, target] = least_budget(peer, task, target, rates[peer.name], threads, records)
+def race(chosen: Race, threads: int, repeats: int, longest: float, runs: Runs) -> tuple[list[Row], list[Row]]:
+    """Return what each method needs to reach the targets, and the time and loss of every budget that was tried."""
+    contest = Contest(chosen, threads, longest, runs)
+    best = contest.best_loss(chosen.relative_to) if chosen.relative_to else 1.0
+    targets = tuple(round(best * times, 4) for times in chosen.targets)
+    needed = {(p.name, target): contest.least_budget(p, target) for target in targets for p in contest.peers}
     # Who takes turns: every method at the budgets that count.
-    for _ in range(repeats - 1):
-        for peer in peers:
-            for budget in sorted({b for (name, _), b in needed.items() if name == peer.name and b is not None}):
-                records[peer.name, budget].run(peer, task, budget, rates[peer.name], threads)
-    rows = f"{task.x_train.shape[0]:,} training rows"
-    table: list[dict[str, object]] = []
-    for target in targets:
-        table += report(f"{task.name}, {rows}", target, threads, peers, rates, records, needed)
-    return table
-
-
-def best_loss(
-    peer: Peer, task: Task, rates: dict[str, float], threads: int, records: dict[tuple[str, int], Record]
-) -> float:
-    for budget in peer.budgets:
-        record = records.setdefault((peer.name, budget), Record())
-        record.run(peer, task, budget, rates[peer.name], threads)
-    return min(records[peer.name, budget].loss[0] for budget in peer.budgets)
-
-
-def least_budget(
-    peer: Peer, task: Task, target: float, rate: float, threads: int, records: dict[tuple[str, int], Record]
-) -> int | None:
-    for budget in peer.budgets:
-        record = records.setdefault((peer.name, budget), Record())
-        if not record.loss:
-            record.run(peer, task, budget, rate, threads)
-        if record.loss[0] <= target:
-            return budget
-    return None
+    counting = sorted({(name, b) for (name, _), b in needed.items() if b is not None}, key=lambda pair: pair[1])
+    peers = {peer.name: peer for peer in contest.peers}
+    for seed in range(1, repeats):
+        for name, budget in counting:
+            if seed in contest.seeds(peers[name], budget, repeats):
+                contest.run(peers[name], budget, seed)
+    title = f"{contest.task.name}, {contest.task.x_train.shape[0]:,} training rows"
+    relative = f" x best of {chosen.relative_to}" if chosen.relative_to else ""
+    table: list[Row] = []
+    for aim, target in zip(chosen.targets, targets):
+        found = report(title, target, contest, needed, repeats)
+        table += [{"aim": f"{aim:g}{relative}", **row} for row in found]
+    curves: list[Row] = [
+        {"method": peer.name, "budget": budget, "log_loss": run.loss, "wall_s": run.wall, "cpu_s": run.cpu}
+        for peer in contest.peers
+        for budget, run in contest.already_tried(peer)
+    ]
+    return table, curves
 
 
 def report(
-    title: str,
-    target: float,
-    threads: int,
-    peers: list[Peer],
-    rates: dict[str, float],
-    records: dict[tuple[str, int], Record],
-    needed: dict[tuple[str, float], int | None],
-) -> list[dict[str, object]]:
+    title: str, target: float, contest: Contest, needed: dict[tuple[str, float], int | None], repeats: int
+) -> list[Row]:
+    threads = contest.threads
     print(f"\n{title}, test log-loss {target}, {threads} thread{'s' * (threads > 1)}")
     print(
         f"{'method':<24}{'budget':>8}{'setting':>9}{'log-loss':>10}{'wall s':>9}{'cpu s':>9}{'x wall':>8}{'x cpu':>8}"
     )
-    ours = needed[peers[0].name, target]
-    base = records[peers[0].name, ours] if ours is not None else None
+    first = contest.peers[0]
+    ours = needed[first.name, target]
+    base = None if ours is None else contest.medians(first, ours, contest.seeds(first, ours, repeats))
     rows = []
-    for peer in peers:
+    for peer in contest.peers:
         reached = needed[peer.name, target]
-        setting = "" if len(peer.rates) == 1 else f"{rates[peer.name]:g}"
-        # Where it is not reached: the budget that came nearest.
-        budget = reached or min(peer.budgets, key=lambda b: statistics.median(records[peer.name, b].loss))
-        record = records[peer.name, budget]
-        wall, cpu, loss = (statistics.median(v) for v in (record.wall, record.cpu, record.loss))
-        ratios = ""
-        if base is not None:
-            ratios = f"{wall / statistics.median(base.wall):8.1f}{cpu / statistics.median(base.cpu):8.1f}"
+        setting = "" if len(peer.rates) == 1 else f"{contest.settings[peer.name]:g}"
+        # Where it is not reached: the budget that came nearest, with the one seed that it was tried with.
+        budget = reached or min(contest.tried(peer), key=lambda tried: tried[1].loss)[0]
+        seeds = contest.seeds(peer, budget, repeats if reached else 1)
+        run = contest.medians(peer, budget, seeds)
+        ratios: Row = {}
+        if base is not None and reached:
+            ratios = {"wall_ratio": run.wall / base.wall, "cpu_ratio": run.cpu / base.cpu}
+        shown = "".join(f"{ratio:8.1f}" for ratio in ratios.values())
         note = "" if reached else "   not reached"
-        print(f"{peer.name:<24}{budget:>8}{setting:>9}{loss:>10.4f}{wall:9.2f}{cpu:9.2f}{ratios}{note}", flush=True)
+        print(f"{peer.name:<24}{budget:>8}{setting:>9}{run.loss:>10.4f}{run.wall:9.2f}{run.cpu:9.2f}{shown}{note}")
         rows.append(
-            {"task": title, "threads": threads, "target": target, "method": peer.name, "reached": bool(reached)}
-            | {"budget": budget, "setting": setting, "log_loss": loss, "wall_s": wall, "cpu_s": cpu}
+            {"task": title, "target": target, "method": peer.name, "reached": "yes" if reached else "no"}
+            | {"budget": budget, "setting": setting, "log_loss": run.loss, "wall_s": run.wall, "cpu_s": run.cpu}
+            | {"repeats": len(seeds), **ratios}
         )
     return rows
 
 
+def goals_of(chosen: Race, row: Row) -> dict[str, tuple[str, float]]:
+    """Return the goal of a peer that reaches the target."""
+    of_peer = chosen.goals.get(str(row["method"]))
+    if of_peer is None or "cpu_ratio" not in row:
+        return {}
+    aims = [f"{aim:g}" for aim in chosen.targets]
+    return {"cpu_ratio": (">=", of_peer[aims.index(str(row["aim"]).split(" ")[0])])}
+
+
 def main() -> None:
+    started = time.monotonic()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("races", nargs="*", default=list(RACES), metavar="TASK", help=", ".join(RACES))
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--save", action="store_true", help="keep the tables in benchmarks/results/")
+    parser.add_argument("--longest", type=float, default=120.0, help="CPU seconds of a budget that is still tried")
+    pieces.add_options(parser)
+    add_options(parser)
     options = parser.parse_args()
+    results = Results("training_tasks", ("race", "aim", "method", "threads"), options)
+    curve_results = Results("training_curves", ("race", "method", "budget", "threads"), options)
     for name in options.races:
-        table = [row for threads in options.threads for row in race(RACES[name], threads, options.repeats)]
-        if options.save:
-            save(f"training-{name}", table)
+        runs = open_runs(f"training-{name}", options, started)
+        for threads in options.threads:
+            try:
+                table, curves = race(RACES[name], threads, options.repeats, options.longest, runs)
+            except OutOfTime:
+                print(f"{name}: {runs.new} runs done, more to do: call again")
+                sys.exit(TRY_AGAIN)
+            for row in table:
+                results.keep({"race": name, **row}, threads=threads, goals=goals_of(RACES[name], row))
+            for row in curves:
+                curve_results.keep({"race": name, **row}, threads=threads)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """From a CSV file to a scored classifier, as whole processes: `crossent train` beside a scikit-learn pipeline.
 
-    python benchmarks/tables.py [carrier shuttle] [--repeats 3] [--save]
+    python benchmarks/command_line.py [carrier shuttle] [--repeats 3] [--save]
 
 Both read the same two files, one to learn from and one to be scored on, impute and standardise numbers, mark missing
 ones and make categories one-hot. The pipeline reads with polars, as fast as it gets. The seconds are those of the whole
