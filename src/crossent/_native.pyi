@@ -126,6 +126,26 @@ class _HeadRows:
     ) -> None: ...
     def finish(self, z: _Array, first: int, bias: _Array | None) -> None: ...
     def survey(self, z: _Array, first: int, group: int) -> None: ...
+    def survey_narrow(
+        self,
+        product: _Array,
+        first: int,
+        group: int,
+        *,
+        scale: float,
+        bias: _Array | None,
+        entry_product: _Array | None,
+    ) -> None: ...
+    def gradient_narrow(
+        self,
+        product: _Array,
+        first: int,
+        *,
+        scale: float,
+        bias: _Array | None,
+        entry_product: _Array | None,
+        entry_grad_out: _Array,
+    ) -> None: ...
     def conclude(self) -> None: ...
     def results(self, loss: _Array, lse: _Array | None, leader: _Array | None) -> None: ...
     def thin(self, grad: _Array, first: int, threshold: float, seed: int, row_number: _Array) -> None: ...
