@@ -177,6 +177,7 @@ def _failure(load: Callable[[], None], tests: tuple[str, ...]) -> str:
 
     first = FirstFailure()
     options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not slow", "--rootdir", str(ROOT)]
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     try:
         load()
         code = pytest.main([*options, *(str(ROOT / "tests" / test) for test in tests)], plugins=[first])
