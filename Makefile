@@ -7,7 +7,7 @@ NATIVE := $(wildcard native/*.?pp native/*/*.?pp)
 BUILD_TOOLS := "scikit-build-core>=0.11" "nanobind>=2.9" "cmake>=3.26" ninja
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test fuzz sanitize lint format bench tables races accuracy parity docs linkcheck wheel figures clean
+.PHONY: help install demo test fuzz mutate sanitize lint format bench tables races accuracy parity docs linkcheck wheel figures clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -37,6 +37,10 @@ RUNS ?= 1000000
 TARGET ?= all
 fuzz: install ## try a million altered inputs (RUNS=) on each reader (TARGET=) of files and requests
 	cd tests && ../$(BIN)/python -W ignore -m hardening.fuzz $(TARGET) --runs $(RUNS)
+
+SAMPLE ?= 20
+mutate: install ## change formulas and kernels one thing at a time (SAMPLE= of each file); list what no test notices
+	$(BIN)/python tools/mutate.py --sample $(SAMPLE)
 
 lint: install ## ruff, mypy and clang-format, as the commit hooks run them
 	$(BIN)/ruff check .
