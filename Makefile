@@ -7,7 +7,7 @@ NATIVE := $(wildcard native/*.?pp native/*/*.?pp)
 BUILD_TOOLS := "scikit-build-core>=0.11" "nanobind>=2.9" "cmake>=3.26" ninja
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test fuzz mutate sanitize lint format bench tables races accuracy parity docs linkcheck wheel figures clean
+.PHONY: help install demo test coverage soak fuzz mutate sanitize lint format bench tables races accuracy parity docs linkcheck wheel figures clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -33,10 +33,22 @@ test: install ## run every test
 sanitize: install ## run the kernels' tests under sanitizers of memory, arithmetic and threads; part of `make test`
 	$(BIN)/python -m pytest tests/hardening/test_sanitizers.py
 
+# The sanitizers run their own builds of the kernels, and the doctor's cost is timed: neither is what is looked for here.
+COVERED ?= --ignore tests/hardening/test_sanitizers.py --ignore tests/doctor/test_overhead.py
+coverage: install ## run the tests and list the branches of src that none takes; fails under 95 %
+	rm -rf build/coverage && mkdir -p build/coverage
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
+	  --cov --cov-report=term-missing:skip-covered $(COVERED)
+
+MINUTES ?= 30
+soak: install ## call everything at once from eight threads for MINUTES=30; results and memory stay what they were
+	$(BIN)/python tools/soak.py --minutes $(MINUTES)
+
 RUNS ?= 1000000
 TARGET ?= all
-fuzz: install ## try a million altered inputs (RUNS=) on each reader (TARGET=) of files and requests
-	cd tests && ../$(BIN)/python -W ignore -m hardening.fuzz $(TARGET) --runs $(RUNS)
+fuzz: install ## try a million altered inputs (RUNS=) on each reader (TARGET=) of files and requests; a night
+	cd tests && RUST_BACKTRACE=0 POLARS_MAX_THREADS=1 ../$(BIN)/python -W ignore -m hardening.fuzz $(TARGET) --runs $(RUNS) \
+	  --tally ../build/fuzz.csv
 
 SAMPLE ?= 20
 mutate: install ## change formulas and kernels one thing at a time (SAMPLE= of each file); list what no test notices
