@@ -7,7 +7,7 @@ NATIVE := $(wildcard native/*.?pp native/*/*.?pp)
 BUILD_TOOLS := "scikit-build-core>=0.11" "nanobind>=2.9" "cmake>=3.26" ninja
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage soak fuzz sanitize lint format bench tables races accuracy parity docs linkcheck wheel figures clean
+.PHONY: help install demo test coverage soak fuzz mutate sanitize lint format bench tables races accuracy parity docs linkcheck wheel figures clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -49,6 +49,10 @@ TARGET ?= all
 fuzz: install ## try a million altered inputs (RUNS=) on each reader (TARGET=) of files and requests; a night
 	cd tests && RUST_BACKTRACE=0 POLARS_MAX_THREADS=1 ../$(BIN)/python -W ignore -m hardening.fuzz $(TARGET) --runs $(RUNS) \
 	  --tally ../build/fuzz.csv
+
+SAMPLE ?= 20
+mutate: install ## change formulas and kernels one thing at a time (SAMPLE= of each file); list what no test notices
+	$(BIN)/python tools/mutate.py --sample $(SAMPLE)
 
 lint: install ## ruff, mypy and clang-format, as the commit hooks run them
 	$(BIN)/ruff check .

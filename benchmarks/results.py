@@ -33,7 +33,7 @@ import crossent
 FOLDER = Path(__file__).parent / "results"
 PACKAGES = (
     *("crossent", "numpy", "scipy", "scikit-learn", "torch", "jax", "optax", "polars"),
-    *("scikit-learn-intelex", "snapml", "fasttext-wheel"),
+    *("scikit-learn-intelex", "snapml", "fasttext-wheel", "jax-cce"),
 )
 # Of a core, by other processes: as much leaves a median of alternate runs alone.
 UNDISTURBED = 0.2
