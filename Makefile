@@ -71,6 +71,7 @@ BENCH_QUICK := --results build/bench
 bench: install ## measure everything but the long races beside its peers, 20 min; QUICK=1: a part of it, 5 min
 ifeq ($(QUICK),)
 	$(BIN)/python benchmarks/loss_speed.py
+	$(BIN)/python benchmarks/small_calls.py
 	$(BIN)/python benchmarks/torch_speed.py
 	$(BIN)/python benchmarks/head_speed.py
 	$(BIN)/python benchmarks/head_memory.py
@@ -84,6 +85,7 @@ ifeq ($(QUICK),)
 	$(BIN)/python benchmarks/accuracy.py
 else
 	$(BIN)/python benchmarks/loss_speed.py $(BENCH_QUICK) --shapes 60000x10 8192x1000 --dtype float32 --rounds 5
+	$(BIN)/python benchmarks/small_calls.py $(BENCH_QUICK) --rounds 20
 	$(BIN)/python benchmarks/torch_speed.py $(BENCH_QUICK) --shapes 8192x1000 --dtype float32 --rounds 5
 	$(BIN)/python benchmarks/head_speed.py $(BENCH_QUICK) --shapes 512x256x16000 --rounds 1
 	$(BIN)/python benchmarks/head_memory.py $(BENCH_QUICK) --classes 4000 16000

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from results import Results, add_options
 from rich.console import Console
 from rich.table import Table
 from scipy.special import log_softmax
@@ -79,17 +80,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--threads", type=int, default=1)
+    add_options(parser)
     options = parser.parse_args()
+    results = Results("small_calls", ("rows", "classes", "threads"), options)
     table = Table(title=f"microseconds per call, float32, {options.threads} thread(s)", title_justify="left")
-    columns = ("loss", "SciPy", "loss and gradient", "eager")
-    for column in ("rows x classes", *columns, "SciPy / loss", "eager / loss and gradient"):
+    columns = ("loss", "SciPy", "loss and gradient", "eager", "SciPy / loss", "eager / loss and gradient")
+    for column in ("rows x classes", *columns):
         table.add_column(column, justify="right")
     for n, classes in SHAPES:
         times = measure(n, classes, options.threads, options.rounds)
-        cells = [f"{statistics.median(times[name]):.1f}" if name in times else "-" for name in columns]
+        row: dict[str, float] = {"rows": n, "classes": classes}
+        row |= {f"{name.replace(' ', '_').lower()}_us": statistics.median(each) for name, each in times.items()}
         for peer, ours in (("SciPy", "loss"), ("eager", "loss and gradient")):
-            ratios = [a / b for a, b in zip(times.get(peer, ()), times[ours])]
-            cells.append(f"{statistics.median(ratios):.2f}" if ratios else "-")
+            if peer in times:
+                row[f"{peer.lower()}_ratio"] = statistics.median(a / b for a, b in zip(times[peer], times[ours]))
+        results.keep(row, threads=options.threads)
+        cells = [f"{value:.2f}" for name, value in row.items() if name not in ("rows", "classes")]
         table.add_row(f"{n} x {classes}", *cells)
     Console(width=120).print(table)
     return 0
