@@ -1,6 +1,6 @@
 """How long each classifier takes to a given test log-loss on real data, beside its peers.
 
-    python benchmarks/training_tasks.py [TASK ...] [--threads 1] [--repeats 3] [--seconds 100]
+    python benchmarks/training_tasks.py [TASK ...] [--threads 1] [--methods METHOD ...] [--seconds 100]
 
 Settings (learning rate or strength of regularisation) are the best of a few on validation rows taken from the training
 rows. A method's budget (epochs or iterations) is then the least of its list whose test log-loss reaches the target; its
@@ -160,11 +160,12 @@ class Run(NamedTuple):
 class Contest:
     """One race under way: what every run of it took and reached, from the kept runs or run now."""
 
-    def __init__(self, chosen: Race, threads: int, longest: float, runs: Runs) -> None:
+    def __init__(self, chosen: Race, threads: int, longest: float, methods: list[str] | None, runs: Runs) -> None:
         self.threads, self.longest, self.runs = threads, longest, runs
         task = load(chosen.task)
         self.task = subset(task, chosen.rows) if chosen.rows else task
-        self.peers = [peer for peer in chosen.peers if peer.is_installed]
+        wanted = {chosen.peers[0].name, chosen.relative_to, *(methods or [peer.name for peer in chosen.peers])}
+        self.peers = [peer for peer in chosen.peers if peer.is_installed and peer.name in wanted]
         self.held_out: Task | None = None
         self.settings = {peer.name: self._choose(peer, chosen.settings_rows) for peer in self.peers}
 
@@ -227,9 +228,9 @@ class Contest:
         return Run(*map(statistics.median, zip(*(self.run(peer, budget, seed) for seed in seeds), strict=True)))
 
 
-def race(chosen: Race, threads: int, repeats: int, longest: float, runs: Runs) -> tuple[list[Row], list[Row]]:
+def race(chosen: Race, threads: int, options: argparse.Namespace, runs: Runs) -> tuple[list[Row], list[Row]]:
     """Return what each method needs to reach the targets, and the time and loss of every budget that was tried."""
-    contest = Contest(chosen, threads, longest, runs)
+    contest, repeats = Contest(chosen, threads, options.longest, options.methods, runs), options.repeats
     best = contest.best_loss(chosen.relative_to) if chosen.relative_to else 1.0
     targets = tuple(round(best * times, 4) for times in chosen.targets)
     needed = {(p.name, target): contest.least_budget(p, target) for target in targets for p in contest.peers}
@@ -303,6 +304,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--longest", type=float, default=120.0, help="CPU seconds of a budget that is still tried")
+    parser.add_argument("--methods", nargs="+", metavar="METHOD", help="those that race with ours; all where not given")
     pieces.add_options(parser)
     add_options(parser)
     options = parser.parse_args()
@@ -312,7 +314,7 @@ def main() -> None:
         runs = open_runs(f"training-{name}", options, started)
         for threads in options.threads:
             try:
-                table, curves = race(RACES[name], threads, options.repeats, options.longest, runs)
+                table, curves = race(RACES[name], threads, options, runs)
             except OutOfTime:
                 print(f"{name}: {runs.new} runs done, more to do: call again")
                 sys.exit(TRY_AGAIN)

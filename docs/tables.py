@@ -28,7 +28,7 @@ Spec = Mapping[str, Any]
 
 
 class Number(float):
-    """A number that `3s` formats with three significant digits and no exponent."""
+    """A number that `3s` formats with three significant digits, and an exponent from a million on."""
 
     def __format__(self, spec: str) -> str:
         if not spec.endswith("s"):
@@ -38,6 +38,8 @@ class Number(float):
         digits = int(spec[:-1])
         if self == 0 or not math.isfinite(self):
             return f"{float(self):g}"
+        if abs(self) >= 1e6:
+            return f"{float(self):.{digits - 1}e}".replace("e+0", "e").replace("e+", "e")
         decimals = digits - 1 - math.floor(math.log10(abs(self)))
         return f"{round(float(self), decimals):,.{max(decimals, 0)}f}"
 
