@@ -126,9 +126,24 @@ def busy_seconds() -> tuple[float, float] | None:
     except OSError:
         return None
     user, nice, system, _, _, irq, softirq, steal, *_ = (int(field) for field in fields)
-    own = os.times()
-    busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
-    return own.elapsed, busy - (own.user + own.system + own.children_user + own.children_system)
+    busy = user + nice + system + irq + softirq + steal - _own_ticks()
+    return os.times().elapsed, busy / os.sysconf("SC_CLK_TCK")
+
+
+def _own_ticks() -> int:
+    """Return the CPU time of this process and of its descendants, of those that live and of those that have ended."""
+    parents: dict[int, int] = {}
+    spent: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            fields = path.read_text().rpartition(")")[2].split()
+            parents[int(path.parent.name)] = int(fields[1])
+            spent[int(path.parent.name)] = sum(int(field) for field in fields[11:15])
+    own, new = set[int](), {os.getpid()}
+    while new:
+        own |= new
+        new = {pid for pid, parent in parents.items() if parent in new}
+    return sum(spent.get(pid, 0) for pid in own)
 
 
 @functools.cache

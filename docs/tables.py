@@ -48,10 +48,16 @@ def specs() -> dict[str, Spec]:
     return tomllib.loads((ROOT / "docs" / "tables.toml").read_text(encoding="utf-8"))
 
 
+def written_pages() -> list[Path]:
+    """Return README.md and the pages of docs/ that are not made when the documentation is built."""
+    docs = ROOT / "docs"
+    found = [path for path in sorted(docs.rglob("*.md")) if not path.relative_to(docs).parts[0].startswith("_")]
+    return [ROOT / "README.md", *found]
+
+
 def pages() -> list[Path]:
     """Return the pages that hold tables of measured numbers."""
-    found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    return [path for path in found if "<!-- table: " in path.read_text(encoding="utf-8")]
+    return [path for path in written_pages() if "<!-- table: " in path.read_text(encoding="utf-8")]
 
 
 def rewritten(text: str, tables: Mapping[str, Spec], folder: Path = FOLDER) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import csv
 import importlib.util
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -65,19 +67,43 @@ def test_results_none_writes_nothing(results, options, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(not Path("/proc/stat").is_file(), reason="only there is it known what other programs take")
+BUSY = "import time; end = time.time() + 20\nwhile time.time() < end: pass"
+LINUX = pytest.mark.skipif(not Path("/proc/stat").is_file(), reason="only there is it known what other programs take")
+
+
+@LINUX
 def test_a_row_is_disturbed_by_another_program(results, options, tmp_path):
     table = results.Results("times", ("n",), options)
-    other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    # Its shell ends at once, so that it is no child of this process.
+    started = subprocess.run(
+        ["sh", "-c", f"'{sys.executable}' -c '{BUSY}' > /dev/null 2>&1 & echo $!"], capture_output=True, text=True
+    )
     try:
         time.sleep(1.5)
         table.keep({"n": 1}, threads=1)
     finally:
-        other.kill()
-        other.wait()
+        os.kill(int(started.stdout), signal.SIGKILL)
     (row,) = results.read("times", tmp_path)
     assert row["disturbed"] == "yes"
     assert row["others"] > 0.2
+
+
+@LINUX
+def test_what_a_child_takes_is_our_own(results):
+    def own_seconds():
+        return results._own_ticks() / os.sysconf("SC_CLK_TCK")
+
+    before = own_seconds()
+    child = subprocess.Popen([sys.executable, "-c", BUSY])
+    try:
+        end = time.monotonic() + 15
+        while own_seconds() < before + 0.3 and time.monotonic() < end:
+            time.sleep(0.1)
+        assert own_seconds() >= before + 0.3
+    finally:
+        child.kill()
+        child.wait()
+    assert own_seconds() >= before + 0.3
 
 
 @pytest.mark.parametrize("path", sorted((BENCHMARKS / "results").glob("*.csv")), ids=lambda path: path.stem)

@@ -11,7 +11,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # Tables of numbers that no benchmark measures.
 OTHER_NUMBERS = {
     "docs/explanation/numerics.md": "the promise, which tests/accuracy and `make accuracy` hold",
@@ -31,6 +30,7 @@ def load(path: str):
 
 tables = load("docs/tables.py")
 measured = load("docs/figures/measured.py")
+PAGES = tables.written_pages()
 MARKED = re.compile(r"<!-- table: (.*?) -->")
 
 
