@@ -15,7 +15,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
@@ -115,7 +115,10 @@ def time_to_loss(folder: Path = FOLDER) -> Figure | None:
         best = min(float(row["log_loss"]) for row in of_race)
         draw(axes, lines_of(of_race, "method", "cpu_s", "log_loss"), marker="o", markersize=3.5)
         axes.set_xscale("log")
-        axes.set_ylim(best - 0.02 * best, 1.35 * best)
+        worst = max(float(row["log_loss"]) for row in of_race)
+        axes.set_ylim(0.99 * best, min(1.02 * worst, 1.35 * best))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.set_title(RACES[race], fontsize=11.5, loc="left", color=INK)
         axes.set_xlabel("CPU seconds of the fit, one thread", color=INK)
