@@ -22,7 +22,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import pieces
@@ -304,6 +304,7 @@ def main() -> None:
     parser.add_argument("races", nargs="*", default=list(RACES), metavar="TASK", help=", ".join(RACES))
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--rows", type=int, help="training rows to draw, in the place of a race's own number")
     parser.add_argument("--longest", type=float, default=120.0, help="CPU seconds of a budget that is still tried")
     pieces.add_options(parser)
     add_options(parser)
@@ -311,10 +312,11 @@ def main() -> None:
     results = Results("training_tasks", ("race", "aim", "method", "threads"), options)
     curve_results = Results("training_curves", ("race", "method", "budget", "threads"), options)
     for name in options.races:
-        runs = open_runs(f"training-{name}", options, started)
+        chosen = RACES[name] if options.rows is None else replace(RACES[name], rows=options.rows)
+        runs = open_runs(f"training-{name}-{chosen.rows or 'all'}", options, started)
         for threads in options.threads:
             try:
-                table, curves = race(RACES[name], threads, options.repeats, options.longest, runs)
+                table, curves = race(chosen, threads, options.repeats, options.longest, runs)
             except OutOfTime:
                 print(f"{name}: {runs.new} runs done, more to do: call again")
                 sys.exit(TRY_AGAIN)
