@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
-from real_data import TASKS, Task
+from real_data import Task, load
 from results import Results, add_options
 from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
@@ -57,7 +57,7 @@ def scikit_learn(solver: str) -> Callable[..., Weights]:
 
 
 SOLVERS: dict[str, tuple[Callable[..., Weights], tuple[int, ...]]] = {
-    OURS: (exact, (10, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150, 200, 300, 500)),
+    OURS: (exact, (1, 3, 5, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150, 200, 300, 500)),
     "lbfgs": (scikit_learn("lbfgs"), (25, 50, 100, 200, 300, 400, 600, 800)),
     "newton-cg": (scikit_learn("newton-cg"), (5, 10, 20, 40)),
     "newton-cholesky": (scikit_learn("newton-cholesky"), (3, 4, 5, 6, 8, 10, 15)),
@@ -86,12 +86,12 @@ def objective(task: Task, strength: float, weights: Weights) -> tuple[float, flo
 def least_objective(task: Task, strength: float) -> tuple[float, float]:
     x = task.x_train.astype(np.float64)
     examples = Examples(x, len(task.classes), labels=task.y_train)
-    result = minimize_exactly(examples, ExactOptions(1 / (strength * len(x)), tol=1e-8, max_iter=10_000, n_threads=2))
+    result = minimize_exactly(examples, ExactOptions(1 / (strength * len(x)), tol=1e-8, max_iter=10_000))
     return objective(task, strength, (result.weights[0], result.biases[0]))
 
 
 def race(name: str, strength: float, solvers: list[str], threads: int, repeats: int) -> list[dict[str, object]]:
-    task = TASKS[name]()
+    task = load(name)
     least, norm = least_objective(task, strength)
     print(f"\n{name}, C = {strength:g}, {threads} thread{'s' * (threads > 1)}: the least objective is {least:.6f}")
     print(f"(gradient norm {norm:.1e}); times to within {CLOSE:.1%} of it")

@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import subprocess
 import sys
 import tarfile
 import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -158,6 +159,38 @@ TASKS: dict[str, Callable[[], Task]] = {
     "language, soft": language_soft,
     "region": region,
 }
+
+
+def load(name: str) -> Task:
+    """Return a task from the cache, where it is put at first: n-grams take seconds to count."""
+    arrays, words = (CACHE / "tasks" / f"{name}{suffix}" for suffix in (".npz", ".json"))
+    if not words.exists():
+        task = TASKS[name]()
+        arrays.parent.mkdir(parents=True, exist_ok=True)
+        kept: dict[str, np.ndarray] = {}
+        for field in ("x_train", "y_train", "x_test", "y_test"):
+            value = getattr(task, field)
+            if not sp.issparse(value):
+                kept[field] = value
+                continue
+            parts = {"data": value.data, "indices": value.indices, "indptr": value.indptr, "shape": value.shape}
+            kept |= {f"{field}.{part}": np.asarray(array) for part, array in parts.items()}
+        with arrays.with_suffix(".part").open("wb") as file:
+            np.savez(file, **kept)
+        arrays.with_suffix(".part").replace(arrays)
+        words.with_suffix(".part").write_text(json.dumps([task.name, task.classes, task.texts_train, task.texts_test]))
+        words.with_suffix(".part").replace(words)
+    with np.load(arrays) as file:
+        rows = [_rows(file, field) for field in ("x_train", "y_train", "x_test", "y_test")]
+    title, *texts = json.loads(words.read_text())
+    return Task(title, *rows, *map(tuple, texts))
+
+
+def _rows(file: Mapping[str, np.ndarray], field: str) -> Rows:
+    if field in file:
+        return file[field]
+    data, indices, indptr, shape = (file[f"{field}.{part}"] for part in ("data", "indices", "indptr", "shape"))
+    return sp.csr_matrix((data, indices, indptr), shape=tuple(shape))
 
 
 def n_grams(texts: list[str], held_out: np.ndarray, n_features: int) -> tuple[sp.csr_matrix, sp.csr_matrix]:

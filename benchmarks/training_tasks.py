@@ -43,7 +43,7 @@ from peers import (
     validation_task,
 )
 from pieces import TRY_AGAIN, Key, OutOfTime, Runs, open_runs
-from real_data import TASKS, Task
+from real_data import Task, load
 from results import Results, add_options
 from threadpoolctl import threadpool_limits
 
@@ -115,7 +115,7 @@ RACES = {
         (
             Peer("crossent", crossent_fit(), FEW_EPOCHS),
             Peer("scikit-learn saga", sklearn_fit("saga"), (2, 3, 5, 10), (1.0, 10.0, 100.0)),
-            Peer("fastText", fasttext_fit, (2, 3, 5, 10), (0.1, 0.25, 0.5), needs="fasttext"),
+            Peer("fastText", fasttext_fit, (2, 3, 5, 10), (0.25, 0.5, 1.0), needs="fasttext"),
         ),
         {"scikit-learn saga": (1, 2), "fastText": (1, 1)},
         relative_to="scikit-learn saga",
@@ -162,7 +162,7 @@ class Contest:
 
     def __init__(self, chosen: Race, threads: int, longest: float, runs: Runs) -> None:
         self.threads, self.longest, self.runs = threads, longest, runs
-        task = TASKS[chosen.task]()
+        task = load(chosen.task)
         self.task = subset(task, chosen.rows) if chosen.rows else task
         self.peers = [peer for peer in chosen.peers if peer.is_installed]
         self.held_out: Task | None = None

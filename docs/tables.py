@@ -107,7 +107,7 @@ def grouped(rows: list[Row], spec: Spec) -> list[list[Row]]:
 
 
 def marks(rows: list[Row], spec: Spec) -> list[str]:
-    return [" †" if any(row["disturbed"] == "yes" for row in group) else "" for group in grouped(rows, spec)]
+    return [" †" if any(row.get("disturbed") == "yes" for row in group) else "" for group in grouped(rows, spec)]
 
 
 def show(group: list[Row], template: str | Mapping[str, Any]) -> str:
@@ -140,7 +140,7 @@ def caption(rows: list[Row], spec: Spec) -> str:
     parts += [
         f"{name} {all_of(name).partition('+')[0]}" for name in ("crossent", *spec.get("peers", [])) if all_of(name)
     ]
-    disturbed = any(row["disturbed"] == "yes" for row in rows)
+    disturbed = any(row.get("disturbed") == "yes" for row in rows)
     return "Measured on " + ", ".join(parts) + "." + " † Other programs were running." * disturbed
 
 

@@ -20,6 +20,7 @@ from crossent.training.learning_rate import (
     feature_factors,
     measure,
     rate_scale,
+    share_of_long_run,
 )
 from crossent.training.network import Array, fold_center, layers
 from crossent.training.optimizer import Optimizer
@@ -185,6 +186,8 @@ class Run:
             self.rate = choose_learning_rate(
                 problem, self.theta, self.order, self.optimizer, scale, 100 * self.loss_limit
             )
+            if options.optimizer == "sgd" and options.schedule != "constant":
+                self.rate *= share_of_long_run(options.max_epochs)
         else:
             self.rate = float(options.learning_rate)
 

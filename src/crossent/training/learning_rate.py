@@ -17,10 +17,12 @@ PROBE_ROWS = 2048
 POWER_ITERATIONS = 30
 RANGE_ROWS = 16384
 RANGE_SHARE = 0.05
-TRIAL_STEPS = 32
-MAX_HALVINGS = 12
-# How much lower the halved step must end: less is noise, and the long run favours the greater step.
+TRIAL_STEPS, LONG_TRIAL_STEPS = 32, 96
+MAX_HALVINGS, MAX_DOUBLINGS = 12, 2
+# How much lower another step must end: less is noise.
 CLEARLY_LOWER = 0.98
+# A step that is best for so many epochs is too long for more: what the rows teach after that is their noise.
+SHORT_RUN, LEAST_OF_LONG_RUN = 4, 0.25
 # Where the search for a network's step begins, and Adam's steps, for features whose mean square is 1.
 NETWORK_RATE = 0.1
 ADAM_NETWORK_RATE = 0.003
@@ -137,8 +139,9 @@ def choose_learning_rate(
     Schedule-free descent takes what momentum makes of this in the long run, ``1 / (1 - momentum)`` times as much.
     Adam's step is 0.005 over the features' root mean square.
 
-    With hidden layers the search begins at a step too long for most data; it is halved for as long as 32 steps with
-    the halved one end at a training log-loss clearly lower.
+    With hidden layers the search begins at a step that suits many data; it is halved for as long as 32 steps with the
+    halved one end at a training log-loss clearly lower, or else doubled, twice at most, for as long as 96 steps with
+    the doubled one do.
 
     References
     ----------
@@ -172,20 +175,53 @@ def _largest_eigenvalue(rows: CentredRows, mass: npt.NDArray[np.float64], n_feat
     return length
 
 
+def share_of_long_run(epochs: int) -> float:
+    """Return the share of the step to take in a run of so many epochs, in which it is brought down to 0.
+
+    It is ``sqrt(4 / epochs)``, between 1/4 and 1: as the best step of descent with noise falls with the root of the
+    number of steps, once the rows repeat. Beyond that a run is long for want of rows, not of precision.
+
+    References
+    ----------
+    Defazio et al., "Optimal Linear Decay Learning Rate Schedules and Further Refinements", 2023, section 2.
+
+    >>> share_of_long_run(3), share_of_long_run(16)
+    (1.0, 0.5)
+    """
+    return float(np.clip(np.sqrt(SHORT_RUN / epochs), LEAST_OF_LONG_RUN, 1.0))
+
+
 def _tried_out(
     problem: Problem, theta: Array, order: Indices, rate: float, optimizer: Optimizer, loss_limit: float
 ) -> float:
-    loss = _loss_after_trial(problem, theta, order, rate, optimizer, loss_limit)
+    def ends_at(rate: float, steps: int) -> float:
+        return _loss_after_trial(problem, theta, order, rate, steps, optimizer, loss_limit)
+
+    first, loss = rate, ends_at(rate, TRIAL_STEPS)
     for _ in range(MAX_HALVINGS):
-        halved_loss = _loss_after_trial(problem, theta, order, rate / 2, optimizer, loss_limit)
+        halved_loss = ends_at(rate / 2, TRIAL_STEPS)
         if np.isfinite(halved_loss) and halved_loss >= loss * CLEARLY_LOWER:
             break
         rate, loss = rate / 2, halved_loss
+    if rate < first:
+        return rate
+    loss = ends_at(rate, LONG_TRIAL_STEPS)
+    for _ in range(MAX_DOUBLINGS):
+        doubled_loss = ends_at(2 * rate, LONG_TRIAL_STEPS)
+        if not doubled_loss < loss * CLEARLY_LOWER:
+            break
+        rate, loss = 2 * rate, doubled_loss
     return rate
 
 
 def _loss_after_trial(
-    problem: Problem, theta: Array, order: Indices, rate: float, optimizer: Optimizer, loss_limit: float
+    problem: Problem,
+    theta: Array,
+    order: Indices,
+    rate: float,
+    n_steps: int,
+    optimizer: Optimizer,
+    loss_limit: float,
 ) -> float:
     """Return the training log-loss after a few steps; infinity if they diverge."""
     theta = theta.copy()
@@ -199,9 +235,9 @@ def _loss_after_trial(
     ).start(theta)
     rows = min(problem.batch_rows, PROBE_ROWS)
     # The first rows in order, again and again where they are few.
-    trial_order = np.resize(order, rows * TRIAL_STEPS)
-    bounds = np.arange(TRIAL_STEPS + 1) * rows
-    rates = rate * linear_decay(TRIAL_STEPS, warmup=TRIAL_STEPS // 4)
+    trial_order = np.resize(order, rows * n_steps)
+    bounds = np.arange(n_steps + 1) * rows
+    rates = rate * linear_decay(n_steps, warmup=n_steps // 4)
     steps, _ = trial.descend(problem, theta, trial_order, bounds, rates, loss_limit)
     loss = problem.loss(theta, order[:PROBE_ROWS])
-    return loss if steps == TRIAL_STEPS and np.isfinite(loss) else np.inf
+    return loss if steps == n_steps and np.isfinite(loss) else np.inf
