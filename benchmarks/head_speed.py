@@ -218,7 +218,7 @@ def peak_of(name: str, shape: str, options: argparse.Namespace) -> float:
     """Return the MiB that a process of its own holds in one pass beyond its inputs and gradients."""
     command = [sys.executable, __file__, "--peak", name, shape, "--threads", str(options.threads)]
     command += ["--max-memory", options.max_memory]
-    command += ["--tokens", options.tokens] if options.tokens else []
+    command += ["--tokens", options.tokens] if getattr(options, "tokens", None) else []
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
 
 
