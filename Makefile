@@ -7,7 +7,7 @@ NATIVE := $(wildcard native/*.?pp native/*/*.?pp)
 BUILD_TOOLS := "scikit-build-core>=0.11" "nanobind>=2.9" "cmake>=3.26" ninja
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage soak fuzz sanitize lint format bench tables races accuracy parity docs linkcheck wheel figures clean
+.PHONY: help install demo test coverage soak fuzz mutate sanitize lint format bench tables races accuracy parity docs linkcheck wheel figures clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -50,6 +50,10 @@ fuzz: install ## try a million altered inputs (RUNS=) on each reader (TARGET=) o
 	cd tests && RUST_BACKTRACE=0 POLARS_MAX_THREADS=1 ../$(BIN)/python -W ignore -m hardening.fuzz $(TARGET) --runs $(RUNS) \
 	  --tally ../build/fuzz.csv
 
+SAMPLE ?= 20
+mutate: install ## change formulas and kernels one thing at a time (SAMPLE= of each file); list what no test notices
+	$(BIN)/python tools/mutate.py --sample $(SAMPLE)
+
 lint: install ## ruff, mypy and clang-format, as the commit hooks run them
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -67,6 +71,7 @@ BENCH_QUICK := --results build/bench
 bench: install ## measure everything but the long races beside its peers, 20 min; QUICK=1: a part of it, 5 min
 ifeq ($(QUICK),)
 	$(BIN)/python benchmarks/loss_speed.py
+	$(BIN)/python benchmarks/small_calls.py
 	$(BIN)/python benchmarks/torch_speed.py
 	$(BIN)/python benchmarks/head_speed.py
 	$(BIN)/python benchmarks/head_memory.py
@@ -80,6 +85,7 @@ ifeq ($(QUICK),)
 	$(BIN)/python benchmarks/accuracy.py
 else
 	$(BIN)/python benchmarks/loss_speed.py $(BENCH_QUICK) --shapes 60000x10 8192x1000 --dtype float32 --rounds 5
+	$(BIN)/python benchmarks/small_calls.py $(BENCH_QUICK) --rounds 20
 	$(BIN)/python benchmarks/torch_speed.py $(BENCH_QUICK) --shapes 8192x1000 --dtype float32 --rounds 5
 	$(BIN)/python benchmarks/head_speed.py $(BENCH_QUICK) --shapes 512x256x16000 --rounds 1
 	$(BIN)/python benchmarks/head_memory.py $(BENCH_QUICK) --classes 4000 16000

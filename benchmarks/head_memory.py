@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--programs", nargs="+", default=list(PROGRAMS), choices=PROGRAMS)
     parser.add_argument("--max-memory", default="64MiB")
     parser.add_argument("--threads", type=int, default=2)
+    parser.set_defaults(tokens=None)
     add_options(parser)
     options = parser.parse_args()
     results = Results("head_memory", ("program", "classes"), options, timed=False)

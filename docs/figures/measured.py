@@ -7,6 +7,7 @@ A picture whose results are not there is left as it is.
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -126,20 +127,26 @@ def time_to_loss(folder: Path = FOLDER) -> Figure | None:
     return figure
 
 
-FIGURES: dict[str, Callable[[Path], Figure | None]] = {
-    "margin_errors": margin_errors,
-    "head_memory": head_memory,
-    "time_to_loss": time_to_loss,
+FIGURES: dict[str, tuple[str, Callable[[Path], Figure | None]]] = {
+    "margin_errors": ("margin_errors", margin_errors),
+    "head_memory": ("head_memory", head_memory),
+    "time_to_loss": ("training_curves", time_to_loss),
 }
+
+
+def digest(name: str, folder: Path = FOLDER) -> str:
+    """Return what a picture says of the results that it was drawn from."""
+    path = folder / f"{FIGURES[name][0]}.csv"
+    return f"{path.name} sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
 def svg(name: str, to: Path, folder: Path = FOLDER) -> bool:
     """Write a picture as SVG, the same bytes for the same results; return whether there are results."""
     with mpl.rc_context({"svg.hashsalt": "crossent", "font.size": 10, "axes.edgecolor": "#868e96"}):
-        figure = FIGURES[name](folder)
+        figure = FIGURES[name][1](folder)
         if figure is None:
             return False
-        figure.savefig(to / f"{name}.svg", metadata={"Date": None})
+        figure.savefig(to / f"{name}.svg", metadata={"Date": None, "Description": digest(name, folder)})
     return True
 
 

@@ -22,6 +22,7 @@ CASES = {
     "average": {"average": True, "nesterov": True, "schedule": "cosine"},
     "balanced": {"class_weight": "balanced", "label_smoothing": 0.1},
     "raw features": {"center": False, "feature_rates": False},
+    "dropout": {"hidden_layer_sizes": (16, 8), "dropout": 0.3},
 }
 KINDS = ("dense", "bytes", "sparse", "soft", "weighted", "names")
 
