@@ -183,7 +183,8 @@ def times_of(data: Data, options: argparse.Namespace, gradient: str) -> tuple[di
     for step in (*steps.values(), roof):
         step()
     expected = steps["crossent"].loss  # type: ignore[attr-defined]
-    tolerance = 1e-4 if data[0].dtype == torch.float32 else 1e-2
+    # PyTorch's chunked head sums the losses of its chunks in bfloat16.
+    tolerance = 1e-4 if data[0].dtype == torch.float32 else 5e-2
     for name, step in steps.items():
         if not abs(step.loss - expected) <= tolerance * abs(expected):  # type: ignore[attr-defined]
             raise AssertionError(f"{name} returns {step.loss} where crossent returns {expected}")  # type: ignore[attr-defined]

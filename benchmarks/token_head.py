@@ -1,6 +1,6 @@
 """Fit a language model's head to a stream of real tokens, for the unbiased rows of benchmarks/head_speed.py.
 
-    python benchmarks/token_head.py FILE.npz [--steps 400]
+    python benchmarks/token_head.py FILE.npz [--steps 300]
 
 The stream is the source code and documentation of Python's standard library and of the installed packages: words,
 signs, and line breaks with their indentation. A token is predicted from the four before it: their embeddings, 127
@@ -96,8 +96,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument("--tokens", type=int, default=12_000_000)
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--last-steps", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--last-steps", type=int, default=1)
     parser.add_argument("--rate", type=float, default=0.05)
     options = parser.parse_args()
     tokens = stream(options.tokens)
