@@ -21,6 +21,7 @@ import os
 import random
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -161,14 +162,13 @@ def verdict_of(load: Callable[[], None], tests: tuple[str, ...]) -> tuple[str, s
         os._exit(0)
     os.close(writing)
     deadline = time.monotonic() + WALL_SECONDS
-    while os.waitpid(child, os.WNOHANG)[0] == 0:
+    while (status := os.waitpid(child, os.WNOHANG))[0] == 0:
         if time.monotonic() > deadline:
-            os.killpg(child, 9)
-            os.waitpid(child, 0)
-            break
+            os.killpg(child, signal.SIGKILL)
         time.sleep(0.02)
+    end = os.waitstatus_to_exitcode(status[1])
     with os.fdopen(reading, "rb") as answer:
-        by = answer.read().decode() or "crash, or no end"
+        by = answer.read().decode() or (f"signal {signal.Signals(-end).name}" if end < 0 else f"exit code {end}")
     return ("survived", "") if by == "-" else ("killed", by)
 
 
