@@ -90,10 +90,15 @@ def read_table(
     return frame
 
 
-def read_arrays(path: str | Path, part: tuple[int, int] | None = None) -> tuple[dict[str, NDArray[Any]], int]:
-    """Read the arrays ``X`` and, where there is one, ``y`` of an ``.npz`` file; nothing is ever unpickled.
+def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
+    """Read the arrays ``X`` and, where there is one, ``y`` of an ``.npz`` file; nothing is ever unpickled."""
+    return read_array_rows(path)[0]
 
-    Returns them, or the k-th of n equal parts of them with ``part=(k, n)``, and how many rows the file has.
+
+def read_array_rows(path: str | Path, part: tuple[int, int] | None = None) -> tuple[dict[str, NDArray[Any]], int]:
+    """Read the arrays of an ``.npz`` file, or of their rows the k-th of n equal parts with ``part=(k, n)``.
+
+    Returns them, and how many rows the file has.
     """
     path = existing_file(path)
     arrays, names, length = read_npz(path, ("X", "y"), part)
