@@ -101,7 +101,7 @@ def read_array_rows(path: str | Path, part: tuple[int, int] | None = None) -> tu
     Returns them, and how many rows the file has.
     """
     path = existing_file(path)
-    arrays, names, length = read_npz(path, ("X", "y"), part)
+    arrays, names, lengths = read_npz(path, ("X", "y"), part)
     if "X" not in arrays:
         found = ", ".join(names[:12]) or "(none)"
         raise DataError(f"holds the arrays {found}: expected X, and y for the labels", path=path)
@@ -109,11 +109,13 @@ def read_array_rows(path: str | Path, part: tuple[int, int] | None = None) -> tu
     if x.ndim not in (2, 3) or x.dtype.kind not in "buif":
         problem = f"X is {x.dtype} of shape {x.shape}: expected numbers, (rows, features) or (rows, height, width)"
         raise DataError(problem, path=path)
+    length = lengths["X"]
     if length == 0:
         raise DataError("holds no rows", path=path)
     y = arrays.get("y")
-    if y is not None and y.shape != (len(x),):
-        raise DataError(f"y has shape {y.shape}: expected ({len(x)},), one label per row of X", path=path)
+    if y is not None and (lengths["y"], *y.shape[1:]) != (length,):
+        shape = (lengths["y"], *y.shape[1:])
+        raise DataError(f"y has shape {shape}: expected ({length},), one label per row of X", path=path)
     return arrays, length
 
 
