@@ -23,7 +23,6 @@ from torch.autograd import Function
 
 from crossent.torch.call import is_transformed
 
-
 # By how much exponents are raised that would make a subnormal number, and below 1.5 times how much.
 _SHIFTS = {torch.float32: 40.0, torch.float64: 300.0}
 
