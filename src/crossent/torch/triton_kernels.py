@@ -11,6 +11,9 @@ A row is read three times for a gradient, from memory once where the cache holds
 Not measured on a GPU; it is correct under Triton's interpreter (``TRITON_INTERPRET=1``), where it is tested.
 """
 
+# Triton has no types, and its kernels are no Python; it may also be absent.
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, no-any-return, untyped-decorator, import-not-found"
+
 from __future__ import annotations
 
 from typing import Any
@@ -30,26 +33,26 @@ _MAX_BLOCK = 8192
 
 
 @triton.jit
-def _two_sum(a, b):  # type: ignore[no-untyped-def]
+def _two_sum(a, b):
     s = a + b
     back = s - a
     return s, (a - (s - back)) + (b - back)
 
 
 @triton.jit
-def _block(z_row, start, n_classes, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+def _block(z_row, start, n_classes, BLOCK: tl.constexpr):
     c = start + tl.arange(0, BLOCK)
     return c, tl.load(z_row + c, mask=c < n_classes, other=-float("inf")).to(tl.float32)
 
 
 @triton.jit
-def _power(n):  # type: ignore[no-untyped-def]
+def _power(n):
     """2^n, of whole n, in float64, where none of interest is subnormal."""
     return ((n + 1023).to(tl.int64) << 52).to(tl.float64, bitcast=True)
 
 
 @triton.jit
-def _exp_difference(a, b):  # type: ignore[no-untyped-def]
+def _exp_difference(a, b):
     """exp(a - b) for a <= b, of the exact difference, in float64. (Triton's own exp on a GPU is an approximation.)"""
     d, rest = _two_sum(a, -b)
     held = tl.maximum(tl.minimum(d, 0.0), -150.0)
@@ -65,7 +68,7 @@ def _exp_difference(a, b):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _log1p(x):  # type: ignore[no-untyped-def]
+def _log1p(x):
     """log(1 + x) for x >= 0, by 2 atanh(f / (2 + f)) with 1 + x = 2^n (1 + f)."""
     u, lost = _two_sum(1.0, x)
     # Between the square roots of 1/2 and 2, so that f is small.
@@ -82,7 +85,7 @@ def _log1p(x):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _row(z_row, n_classes, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+def _row(z_row, n_classes, BLOCK: tl.constexpr):
     """The index of the largest logit, itself, and the sum of the others' exponentials."""
     top, at = -float("inf"), 0
     for start in range(0, n_classes, BLOCK):
@@ -98,7 +101,7 @@ def _row(z_row, n_classes, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _forward(z_ptr, label_ptr, loss_ptr, stride, n_classes, ignored, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+def _forward(z_ptr, label_ptr, loss_ptr, stride, n_classes, ignored, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     label = tl.load(label_ptr + row)
     loss = 0.0
@@ -115,7 +118,7 @@ def _forward(z_ptr, label_ptr, loss_ptr, stride, n_classes, ignored, BLOCK: tl.c
 
 
 @triton.jit
-def _backward(z_ptr, label_ptr, bar_ptr, grad_ptr, stride, n_classes, ignored, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+def _backward(z_ptr, label_ptr, bar_ptr, grad_ptr, stride, n_classes, ignored, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     label = tl.load(label_ptr + row)
     kept = label != ignored
@@ -149,7 +152,7 @@ def cross_entropy(call: Call) -> Tensor:
     """Return the loss of a call that the kernels take, differentiable once."""
     z = call.logits if call.logits.stride(1) == 1 else call.logits.contiguous()
     label = call.target.to(torch.int64).contiguous()
-    losses: Tensor = _Losses.apply(z, label, call.ignore_index)  # type: ignore[no-untyped-call]
+    losses: Tensor = _Losses.apply(z, label, call.ignore_index)
     return reduced(call, losses, (label != call.ignore_index).to(torch.float32))
 
 
