@@ -169,7 +169,14 @@ def report(
         roof = None if to_roof is None else ("three matrix products", to_roof)
         missed += len(results.keep(row, threads=1, goals=goals, roof=roof))
         against_one = f"{row['cpu_to_one']:.2f}" if size == 2 else ""
-        table.add_row(shown, str(size), f"{row['cpu_s']:.3f}", f"{row['wall_s']:.3f}", against_one, "" if to_roof is None else f"{to_roof:.2f}")
+        table.add_row(
+            shown,
+            str(size),
+            f"{row['cpu_s']:.3f}",
+            f"{row['wall_s']:.3f}",
+            against_one,
+            "" if to_roof is None else f"{to_roof:.2f}",
+        )
     Console(width=max(110, Console().width)).print(table)
     print(f"goal: two processes take at most {GOAL} times the CPU seconds of one: {'missed' if missed else 'reached'}")
     return 1 if missed else 0
