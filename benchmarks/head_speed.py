@@ -183,7 +183,8 @@ def times_of(data: Data, options: argparse.Namespace, gradient: str) -> tuple[di
     for step in (*steps.values(), roof):
         step()
     expected = steps["crossent"].loss  # type: ignore[attr-defined]
-    tolerance = 1e-4 if data[0].dtype == torch.float32 else 1e-2
+    # PyTorch's chunked head sums the losses of its chunks in bfloat16.
+    tolerance = 1e-4 if data[0].dtype == torch.float32 else 5e-2
     for name, step in steps.items():
         if not abs(step.loss - expected) <= tolerance * abs(expected):  # type: ignore[attr-defined]
             raise AssertionError(f"{name} returns {step.loss} where crossent returns {expected}")  # type: ignore[attr-defined]
@@ -218,7 +219,7 @@ def peak_of(name: str, shape: str, options: argparse.Namespace) -> float:
     """Return the MiB that a process of its own holds in one pass beyond its inputs and gradients."""
     command = [sys.executable, __file__, "--peak", name, shape, "--threads", str(options.threads)]
     command += ["--max-memory", options.max_memory]
-    command += ["--tokens", options.tokens] if options.tokens else []
+    command += ["--tokens", options.tokens] if getattr(options, "tokens", None) else []
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
 
 

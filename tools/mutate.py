@@ -21,8 +21,10 @@ import os
 import random
 import resource
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -79,21 +81,24 @@ class Kernels:
     """Builds the module with another header."""
 
     def __init__(self) -> None:
-        base, self.sources = PLACE / "base", PLACE / "native"
+        base = PLACE / "base"
+        # A place of its own: another run may be at work, or have been killed while a header was changed.
+        self.place = tempfile.TemporaryDirectory(dir=PLACE)
         if not (base / "build.ninja").exists():
             python = f"-DPython_EXECUTABLE={sys.executable}"
             options = ["-G", "Ninja", "-DCROSSENT_LEVELS=baseline", "-DCMAKE_BUILD_TYPE=Release", python]
             subprocess.run(["cmake", "-S", ROOT, "-B", base, *options], check=True, stdout=subprocess.DEVNULL)
         subprocess.run(["ninja", "-C", base], check=True, stdout=subprocess.DEVNULL)
         self.objects = [*(base / "CMakeFiles" / "_native.dir").rglob("*.o"), base / "libnanobind-static.a"]
-        shutil.copytree(ROOT / "native", self.sources, dirs_exist_ok=True)
+        shutil.copytree(ROOT / "native", Path(self.place.name) / "native")
 
     def load(self, file: str, source: str) -> Callable[[], None] | None:
         """Compile; return what makes the module importable, or None for what is no C++."""
-        header, level, library = PLACE / file, PLACE / "level.o", PLACE / "_native.so"
+        place = Path(self.place.name)
+        header, level, library = place / file, place / "level.o", place / "_native.so"
         kept = header.read_text()
         header.write_text(source)
-        compiled = _run(["g++", *FLAGS, "-c", self.sources / "levels" / "baseline.cpp", "-o", level])
+        compiled = _run(["g++", *FLAGS, "-c", place / "native" / "levels" / "baseline.cpp", "-o", level])
         header.write_text(kept)
         if not compiled or not _run(["g++", "-shared", "-fopenmp", level, *self.objects, "-o", library]):
             return None
@@ -152,7 +157,7 @@ def verdict_of(load: Callable[[], None], tests: tuple[str, ...]) -> tuple[str, s
     if child == 0:
         os.close(reading)
         os.setpgrp()
-        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
@@ -161,14 +166,13 @@ def verdict_of(load: Callable[[], None], tests: tuple[str, ...]) -> tuple[str, s
         os._exit(0)
     os.close(writing)
     deadline = time.monotonic() + WALL_SECONDS
-    while os.waitpid(child, os.WNOHANG)[0] == 0:
+    while (status := os.waitpid(child, os.WNOHANG))[0] == 0:
         if time.monotonic() > deadline:
-            os.killpg(child, 9)
-            os.waitpid(child, 0)
-            break
+            os.killpg(child, signal.SIGKILL)
         time.sleep(0.02)
+    end = os.waitstatus_to_exitcode(status[1])
     with os.fdopen(reading, "rb") as answer:
-        by = answer.read().decode() or "crash, or no end"
+        by = answer.read().decode() or (f"signal {signal.Signals(-end).name}" if end < 0 else f"exit code {end}")
     return ("survived", "") if by == "-" else ("killed", by)
 
 

@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import mmap
 import random
-import signal
 import statistics
 import subprocess
 import sys
@@ -122,8 +121,8 @@ def server() -> Iterator[tuple[str, int]]:
         assert process.stdout is not None
         yield process.stdout.readline().split()[0].rstrip("/"), process.pid
     finally:
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.kill()
+        process.communicate()
 
 
 def resident(process: int | str) -> float:

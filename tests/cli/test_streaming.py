@@ -146,8 +146,12 @@ def test_a_file_is_scored_in_batches_as_it_is_whole(run, folder, monkeypatch):
         monkeypatch.setattr(pipeline, "TableStream", functools.partial(TableStream, piece_bytes=piece))
         pipeline.TableStream.takes = TableStream.takes
         batches = list(trained.batches(path, label=True))
-        evaluation, rows = evaluate.evaluate(trained, path, "weight", None, keep_rows=True)
-        assert len(rows) == len(evaluation.labels) == 12000
+        evaluation, kept = evaluate.evaluate(trained, path, "weight", None, keep_rows=True)
+        rows = kept[0]
+        assert len(rows) == evaluation.n_rows == 12000
+        sums, nothing = evaluate.evaluate(trained, path, "weight", None, keep_rows=False)
+        assert nothing is None
+        assert sums.summary() == pytest.approx(evaluation.summary(), rel=1e-12)
         scores.append((len(batches), evaluation.summary(), rows.features.to_dict()))
     assert scores[0][0] > 5 * scores[1][0]
     assert scores[0][1] == scores[1][1]

@@ -33,7 +33,7 @@ def doctor(script: Path, *arguments: str, options: tuple[str, ...] = (), report:
         cwd=script.parent,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         env={**os.environ, "COLUMNS": "100", "OMP_NUM_THREADS": "1"},
     )
     return done, json.loads(report.read_text(encoding="utf-8"))

@@ -5,7 +5,7 @@ import pytest
 from scipy.special import logsumexp, softmax
 from sklearn.metrics import accuracy_score, log_loss
 
-from crossent.report import Evaluation
+from crossent.report import Evaluation, RunningScores
 from crossent.report.evaluation import N_BINS
 
 
@@ -49,6 +49,30 @@ def test_the_calibration_error_is_the_sum_over_the_bins(scores):
             error += weights[inside].sum() / weights.sum() * abs(gap)
     assert scores.calibration_error == pytest.approx(error, rel=1e-12)
     assert scores.reliability.count.sum() == 400
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_sums_over_batches_give_the_scores_of_all_rows(scores, soft):
+    probs = np.random.default_rng(2).dirichlet(np.ones(4), 400) if soft else None
+    whole = Evaluation(scores.logits, scores.labels, scores.classes, scores.frequencies, scores.weights, probs)
+    running, parts = RunningScores(), []
+    for at in (slice(0, 0), slice(0, 150), slice(150, 151), slice(151, 400)):
+        weights, truth = (None if of is None else of[at] for of in (whole.weights, probs))
+        part = Evaluation(whole.logits[at], whole.labels[at], whole.classes, whole.frequencies, weights, truth)
+        running.add(part)
+        parts.append(part)
+    assert running.summary() == pytest.approx(whole.summary(), rel=1e-12)
+    assert running.n_wrong == whole.n_wrong
+    assert Evaluation.concatenated(parts).summary() == whole.summary()
+
+
+def test_a_batch_without_weight_changes_no_mean(scores):
+    running = RunningScores()
+    running.add(scores)
+    before = running.summary()
+    zero = np.zeros(400)
+    running.add(Evaluation(-scores.logits, scores.labels, scores.classes, scores.frequencies, zero))
+    assert running.summary() == {**before, "rows": 800}
 
 
 def test_a_calibrated_prediction_has_no_calibration_error():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from crossent.report import Evaluation
+    from crossent.report import Scores
 
 
 def note(text: str) -> None:
@@ -36,17 +36,16 @@ def print_rows(rows: list[tuple[str, str]], title: str | None = None) -> None:
     Console().print(two_columns(rows, title))
 
 
-def score_rows(evaluation: Evaluation, part: str) -> list[tuple[str, str]]:
+def score_rows(evaluation: Scores, part: str) -> list[tuple[str, str]]:
     """Return the scores as names and values for `print_rows`."""
     from crossent.report.numbers import count, percent, significant
 
-    n = len(evaluation.labels)
     return [
         (f"{part} log-loss".strip(), f"{significant(evaluation.log_loss)} nats"),
         ("  class frequencies alone", f"{significant(evaluation.baseline)} nats"),
         (
             f"{part} accuracy".strip(),
-            f"{percent(evaluation.accuracy)} ({count(evaluation.n_wrong)} of {count(n)} wrong)",
+            f"{percent(evaluation.accuracy)} ({count(evaluation.n_wrong)} of {count(evaluation.n_rows)} wrong)",
         ),
         (f"{part} Brier score".strip(), significant(evaluation.brier)),
         ("expected calibration error", percent(evaluation.calibration_error)),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from crossent.data import Dataset, TrainedModel
-    from crossent.report import Evaluation
+    from crossent.report import Evaluation, Scores
 
 
 def command(
@@ -41,64 +41,50 @@ def command(
     from crossent.data import load_trained
 
     trained = load_trained(model)
-    evaluation, dataset = evaluate(trained, data, sample_weight, data_dir, keep_rows=report is not None)
+    scores, kept = evaluate(trained, data, sample_weight, data_dir, keep_rows=report is not None)
     if json:
         import json as json_format
 
-        typer.echo(json_format.dumps(evaluation.summary(), indent=2))
+        typer.echo(json_format.dumps(scores.summary(), indent=2))
     else:
         from crossent.report.numbers import count
 
-        console.print_rows([("rows", count(len(evaluation.labels))), *console.score_rows(evaluation, "")])
-    if report is not None and dataset is not None:
-        _write_report(report, model, trained, dataset, evaluation)
+        console.print_rows([("rows", count(scores.n_rows)), *console.score_rows(scores, "")])
+    if report is not None and kept is not None:
+        _write_report(report, model, trained, *kept)
         if not json:
             console.print_rows([("report", str(report))])
 
 
 def evaluate(
     trained: TrainedModel, data: str, weight: str | None, data_dir: Path | None, *, keep_rows: bool
-) -> tuple[Evaluation, Dataset | None]:
-    """Return the scores of a model on a file with labels, and its rows where they are wanted.
+) -> tuple[Scores, tuple[Dataset, Evaluation] | None]:
+    """Return the scores of a model on a file with labels, and its rows and theirs where they are wanted.
 
-    A table is read in batches, of which the logits and the truth stay in memory.
+    A table is read in batches, of which sums alone stay in memory where the rows are not wanted.
     """
-    import numpy as np
-
     from crossent.data import Dataset
     from crossent.data.labels import true_labels, true_probs
-    from crossent.report import Evaluation
+    from crossent.report import Evaluation, RunningScores
 
-    notes = RowNotes(trained, data)
-    kept: list[Dataset] = []
-    logits, labels, weights, probs = [], [], [], []
+    notes, scores = RowNotes(trained, data), RunningScores()
+    rows: list[Dataset] = []
+    parts: list[Evaluation] = []
     for batch in trained.batches(data, label=True, weight=weight, of_equal_types=keep_rows, data_dir=data_dir):
-        labels.append(true_labels(batch, trained.classes, trained.label))
-        probs.append(true_probs(batch, trained.classes))
-        weights.append(batch.weights)
-        logits.append(notes.logits(batch))
+        labels, probs = true_labels(batch, trained.classes, trained.label), true_probs(batch, trained.classes)
+        logits = notes.logits(batch)
+        part = Evaluation(logits, labels, trained.classes, trained.frequencies, batch.weights, probs)
         if keep_rows:
-            kept.append(batch)
+            rows.append(batch)
+            parts.append(part)
+        scores.add(part)
     notes.tell()
-    every_weight = _joined(weights)
-    if every_weight is not None and not every_weight.any():
+    if scores.weight == 0:
         raise DataError("every sample weight is 0", path=data, column=weight)
-    evaluation = Evaluation(
-        np.concatenate(logits),
-        np.concatenate(labels),
-        trained.classes,
-        trained.frequencies,
-        every_weight,
-        _joined(probs),
-    )
-    return evaluation, Dataset.concatenated(kept) if keep_rows else None
-
-
-def _joined(parts: list[NDArray[np.float64] | None]) -> NDArray[np.float64] | None:
-    import numpy as np
-
-    present = [part for part in parts if part is not None]
-    return np.concatenate(present) if present else None
+    if not keep_rows:
+        return scores, None
+    evaluation = Evaluation.concatenated(parts)
+    return evaluation, (Dataset.concatenated(rows), evaluation)
 
 
 class RowNotes:

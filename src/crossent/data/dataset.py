@@ -127,8 +127,8 @@ def read_dataset(
         names = pl.Series("label", images.classes, dtype=pl.Enum(images.classes))[images.labels]
         return Dataset(str(data), images.images, _row_numbers(len(names)), names)
     if table_suffix(Path(data)) == ".npz":
-        arrays, length = read_arrays(data)
-        return array_dataset(str(data), arrays, _row_numbers(length), weight=weight, drop=drop)
+        arrays = read_arrays(data)
+        return array_dataset(str(data), arrays, _row_numbers(len(arrays["X"])), weight=weight, drop=drop)
     if table_suffix(Path(data)) in SVMLIGHT:
         matrix, y = read_svmlight(data)
         return Dataset(str(data), matrix, _row_numbers(len(y)), label_text(pl.Series("label", y)))

@@ -21,8 +21,8 @@ _LENGTHS_AT, _ENCRYPTED = 26, 1
 
 def read_npz(
     path: Path, names: tuple[str, ...], part: tuple[int, int] | None = None
-) -> tuple[dict[str, NDArray[Any]], list[str], int]:
-    """Return the arrays of some names, the names of all that the file has, and the length of the first array.
+) -> tuple[dict[str, NDArray[Any]], list[str], dict[str, int]]:
+    """Return the arrays of some names, the names of all that the file has, and how long the arrays are in the file.
 
     Of the rows of the arrays ``part``, where given, takes one of so many equal parts: (k, n) the k-th of n.
 
@@ -36,15 +36,12 @@ def read_npz(
             raise DataError("is a single array: expected an .npz with the arrays X and y", path=path)
         with zipfile.ZipFile(path) as archive:
             found = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
-            arrays, length = {}, 0
+            arrays, lengths = {}, {}
             for name in names:
                 if name in found:
                     with _opened(archive, path, found[name], part) as file:
-                        arrays[name], n = _read_array(file, found[name].file_size, part)
-                    if n != length and length:
-                        raise DataError(f"{name} has {n} rows and {names[0]} {length}: expected as many", path=path)
-                    length = n
-        return arrays, list(found), length
+                        arrays[name], lengths[name] = _read_array(file, found[name].file_size, part)
+        return arrays, list(found), lengths
     except (DataError, MemoryError):
         raise
     except Exception as error:

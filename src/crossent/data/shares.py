@@ -16,7 +16,7 @@ from crossent.data import builtin
 from crossent.data.bad_rows import BadRows
 from crossent.data.dataset import Dataset, array_dataset, label_text, read_dataset
 from crossent.data.streaming import TableStream
-from crossent.data.tables import SVMLIGHT, existing_file, read_arrays, read_svmlight, table_suffix
+from crossent.data.tables import SVMLIGHT, existing_file, read_array_rows, read_svmlight, table_suffix
 from crossent.errors import DataError
 from crossent.ranks import Ranks
 
@@ -100,7 +100,7 @@ def whole_of(dataset: Dataset, ranks: Ranks) -> Dataset:
 
 
 def _of_arrays(data: str, ranks: Ranks, weight: str | None, drop: Collection[str]) -> Dataset:
-    arrays, length = read_arrays(data, (ranks.rank, ranks.size))
+    arrays, length = read_array_rows(data, (ranks.rank, ranks.size))
     begin = length * ranks.rank // ranks.size
     return array_dataset(data, arrays, np.arange(begin + 1, begin + len(arrays["X"]) + 1), weight=weight, drop=drop)
 

@@ -90,13 +90,18 @@ def read_table(
     return frame
 
 
-def read_arrays(path: str | Path, part: tuple[int, int] | None = None) -> tuple[dict[str, NDArray[Any]], int]:
-    """Read the arrays ``X`` and, where there is one, ``y`` of an ``.npz`` file; nothing is ever unpickled.
+def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
+    """Read the arrays ``X`` and, where there is one, ``y`` of an ``.npz`` file; nothing is ever unpickled."""
+    return read_array_rows(path)[0]
 
-    Returns them, or the k-th of n equal parts of them with ``part=(k, n)``, and how many rows the file has.
+
+def read_array_rows(path: str | Path, part: tuple[int, int] | None = None) -> tuple[dict[str, NDArray[Any]], int]:
+    """Read the arrays of an ``.npz`` file, or of their rows the k-th of n equal parts with ``part=(k, n)``.
+
+    Returns them, and how many rows the file has.
     """
     path = existing_file(path)
-    arrays, names, length = read_npz(path, ("X", "y"), part)
+    arrays, names, lengths = read_npz(path, ("X", "y"), part)
     if "X" not in arrays:
         found = ", ".join(names[:12]) or "(none)"
         raise DataError(f"holds the arrays {found}: expected X, and y for the labels", path=path)
@@ -104,11 +109,13 @@ def read_arrays(path: str | Path, part: tuple[int, int] | None = None) -> tuple[
     if x.ndim not in (2, 3) or x.dtype.kind not in "buif":
         problem = f"X is {x.dtype} of shape {x.shape}: expected numbers, (rows, features) or (rows, height, width)"
         raise DataError(problem, path=path)
+    length = lengths["X"]
     if length == 0:
         raise DataError("holds no rows", path=path)
     y = arrays.get("y")
-    if y is not None and y.shape != (len(x),):
-        raise DataError(f"y has shape {y.shape}: expected ({len(x)},), one label per row of X", path=path)
+    if y is not None and (lengths["y"], *y.shape[1:]) != (length,):
+        shape = (lengths["y"], *y.shape[1:])
+        raise DataError(f"y has shape {shape}: expected ({length},), one label per row of X", path=path)
     return arrays, length
 
 

@@ -72,15 +72,16 @@ class SoftmaxClassifier(
         exactly 0.
     solver : {"sgd", "exact"}, default="sgd"
         "exact" brings a linear model to the minimum of its objective, over all rows at once (L-BFGS on variables of
-        equal curvature), until no slope is over ``tol``, 1e-5 by default, or for ``max_epochs`` iterations, 1000 by
-        default. ``optimizer``, ``learning_rate``, ``schedule``, ``momentum``, ``nesterov`` and ``batch_size`` are of
-        "sgd" only.
+        equal curvature, from where five epochs of "sgd" end), until no slope is over ``tol``, 1e-5 by default, or for
+        ``max_epochs`` iterations, 1000 by default. ``optimizer``, ``learning_rate``, ``schedule``, ``momentum``,
+        ``nesterov`` and ``batch_size`` are of "sgd" only.
     optimizer : {"sgd", "adam", "schedule-free"}, default="sgd"
         "sgd" has momentum. "adam" suits features of mixed scale. "schedule-free" (Defazio et al., 2024) averages its
         points and needs no end to be known: its ``schedule`` is constant.
     learning_rate : "auto" or float, default="auto"
         Step size before the schedule (5 % warm-up, 1000 steps at most, then as ``schedule`` says). "auto" takes it
-        for a linear model from the curvature and the noise of the data; with hidden layers from a few trial steps. See
+        for a linear model from the curvature and the noise of the data; with hidden layers from a few trial steps. Of
+        more than 4 epochs "sgd" takes ``sqrt(4 / max_epochs)`` of it, a quarter at least, where the schedule falls. See
         ``learning_rate_``. It is a linear model's step on the weights, and on a network's biases and its weights but
         the first; the others' steps are adjusted to the features' scale, so that dividing all features by one number
         changes nothing.

@@ -2,5 +2,6 @@
 
 from crossent.report.evaluation import Evaluation
 from crossent.report.page import History, Report, write_report
+from crossent.report.running import RunningScores, Scores
 
-__all__ = ["Evaluation", "History", "Report", "write_report"]
+__all__ = ["Evaluation", "History", "Report", "RunningScores", "Scores", "write_report"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -62,6 +63,18 @@ class Evaluation:
     weights: NDArray[np.float64] | None = None
     label_probs: NDArray[np.float64] | None = None
 
+    @classmethod
+    def concatenated(cls, parts: Sequence[Evaluation]) -> Evaluation:
+        """Return the scores of all rows of some parts, of one model and one kind of truth."""
+        return cls(
+            np.concatenate([part.logits for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+            parts[0].classes,
+            parts[0].frequencies,
+            _joined([part.weights for part in parts]),
+            _joined([part.label_probs for part in parts]),
+        )
+
     @cached_property
     def probs(self) -> NDArray[np.float64]:
         """softmax of the logits."""
@@ -106,6 +119,10 @@ class Evaluation:
         if self.label_probs is None:
             return np.asarray(self.predictions == self.labels, np.float64)
         return np.take_along_axis(self.label_probs, self.predictions[:, None], axis=1)[:, 0]
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.labels)
 
     @property
     def n_wrong(self) -> int:
@@ -164,7 +181,7 @@ class Evaluation:
     def summary(self) -> dict[str, float]:
         """Return the scores by name."""
         return {
-            "rows": len(self.labels),
+            "rows": self.n_rows,
             "log_loss": self.log_loss,
             "accuracy": self.accuracy,
             "brier_score": self.brier,
@@ -174,3 +191,8 @@ class Evaluation:
 
     def _mean(self, values: NDArray[np.float64] | NDArray[np.bool_]) -> float:
         return float(np.average(values, weights=self.weights))
+
+
+def _joined(parts: list[NDArray[np.float64] | None]) -> NDArray[np.float64] | None:
+    present = [part for part in parts if part is not None]
+    return np.concatenate(present) if present else None

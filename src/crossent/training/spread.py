@@ -99,8 +99,8 @@ class SpreadProblem(Problem):
         **options: Any,
     ) -> tuple[int, float]:
         """Take a step per batch, one sum over the ranks in each; else as `Problem.descend`."""
-        at, own = self._own(order, self._begin, self.examples.n_rows)
-        own_bounds = np.searchsorted(at, bounds)
+        at, own = self._own(order[bounds[0] : bounds[-1]], self._begin, self.examples.n_rows)
+        own_bounds = np.searchsorted(at, bounds - bounds[0])
         steps, loss = super().descend(
             theta,
             state,
@@ -110,7 +110,7 @@ class SpreadProblem(Problem):
             **options,
             sum=self._sum_of_step,
             batch_rows=np.diff(bounds),
-            place=at - np.repeat(bounds[:-1], np.diff(own_bounds)),
+            place=at - np.repeat(bounds[:-1] - bounds[0], np.diff(own_bounds)),
         )
         if steps < len(learning_rate) and self.anywhere(self._interrupted):
             raise KeyboardInterrupt

@@ -8,6 +8,7 @@ import signal
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch.distributed as dist
 
@@ -46,13 +47,14 @@ def _has_meeting_point() -> bool:
     return is_agent and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
-def _store() -> dist.Store:
+def _store() -> Any:
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = dist.TCPStore(host, port, is_master=False, timeout=timedelta(seconds=PATIENCE))
-    return dist.PrefixStore(f"crossent-doctor-reports/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    module: Any = dist
+    store = module.TCPStore(host, port, is_master=False, timeout=timedelta(seconds=PATIENCE))
+    return module.PrefixStore(f"crossent-doctor-reports/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
 
 
-def _collected(store: dist.Store, ranks: list[int]) -> dict[int, str]:
+def _collected(store: Any, ranks: list[int]) -> dict[int, str]:
     """Wait for the ranks' texts, until the patience ends or ``torchrun`` says so, as it does when a rank has failed."""
     texts: dict[int, str] = {}
     stopped: list[int] = []

@@ -1,4 +1,4 @@
-"""The whole step is compiled, and takes the softmax twice; three of six steps are looked at, and the others compiled."""
+"""The whole step is compiled and takes the softmax twice; three of six steps are looked at, the others compiled."""
 
 import torch
 import torch.nn.functional as F
