@@ -70,10 +70,10 @@ format: install ## rewrite the sources the way lint wants them
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(NATIVE)
 
-# QUICK=1: every family of benchmarks on a shape or two, under five minutes, into build/bench instead of benchmarks/results.
+# QUICK=1: every family of benchmarks on a shape or two, into build/bench instead of benchmarks/results.
 QUICK ?=
 BENCH_QUICK := --results build/bench
-bench: install ## measure everything but the long races beside its peers, 20 min; QUICK=1: a part of it, 5 min
+bench: install ## measure all but the long races beside the peers; QUICK=1: a shape or two of each, in minutes
 ifeq ($(QUICK),)
 	$(BIN)/python benchmarks/loss_speed.py
 	$(BIN)/python benchmarks/small_calls.py
