@@ -15,6 +15,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 OTHER_NUMBERS = {
     "docs/explanation/numerics.md": "the promise, which tests/accuracy and `make accuracy` hold",
     "docs/explanation/scale.md": "a model, computed when the page is built and when its examples are tested",
+    "docs/how-to/choose-how-to-train.md": "the formulas of the penalty",
     "docs/how-to/built-in-data.md": "sizes of data sets, in sentences",
 }
 
