@@ -58,10 +58,10 @@ bench: install ## time the loss beside its peers, and an epoch beside its matrix
 races: install ## race training against its peers on six real data sets, an hour or two; fetches the packages they are in
 	$(BIN)/python benchmarks/training_tasks.py --threads 1 2
 	$(BIN)/python benchmarks/objective.py --threads 1 2
-	$(BIN)/python benchmarks/learning_rates.py
 	$(BIN)/python benchmarks/command_line.py
 	$(BIN)/python benchmarks/busy_machine.py
 	$(BIN)/python benchmarks/epoch_floors.py
+	$(BIN)/python benchmarks/learning_rates.py
 
 accuracy: install ## worst error in ulp of crossent and its peers, against 60 digits
 	$(BIN)/python benchmarks/accuracy.py
