@@ -113,7 +113,6 @@ races: install ## race training against its peers on six real data sets, an hour
 	$(BIN)/python benchmarks/command_line.py carrier shuttle million
 	$(BIN)/python benchmarks/busy_machine.py
 	$(BIN)/python benchmarks/epoch_floors.py
-	$(BIN)/python benchmarks/learning_rates.py
 
 accuracy: install ## worst error in ulp of crossent and its peers, against 60 digits
 	$(BIN)/python benchmarks/accuracy.py
