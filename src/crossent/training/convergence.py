@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
 
 from crossent.training.network import Array
 from crossent.training.options import Gap, TrainingResult
 from crossent.training.problem import Indices, Problem
 
+Floats = npt.NDArray[np.float64]
 # Rows that the gradient is taken from where there are more, and those that the features' squares are from.
 GRADIENT_ROWS, SQUARE_ROWS = 8192, 2048
 # Each batch costs a few passes over the parameters and its logits: of large models there are fewer.
@@ -34,24 +36,22 @@ def measure_gap(problem: Problem, theta: Array, order: Indices, l1: float, n_row
     entries = theta.size + problem.batch_rows * problem.layer_sizes[-1]
     most_batches = max(FEWEST_GRADIENTS, GRADIENT_ENTRIES // entries)
     rows = order[: min(GRADIENT_ROWS, most_batches * problem.batch_rows)]
-    mean, error = _mean_gradient(problem, theta, rows)
-    if len(rows) == n_rows:
-        error[...] = 0
     features, classes = problem.layer_sizes
-    squares, errors = np.empty(features + 1), np.empty(features + 1)
+    mean, errors = _mean_gradient(problem, theta, rows)
+    if len(rows) == n_rows:
+        errors[...] = 0
+    squares = np.empty(features + 1)
+    squares[-1] = (mean[features * classes :].astype(np.float64) ** 2).sum()
     step = max(1, BLOCK_ENTRIES // classes)
     for first in range(0, features, step):
         block = slice(first, min(first + step, features))
         at = slice(first * classes, block.stop * classes)
-        weight = theta[at].astype(np.float64)
-        smooth = mean[at] + problem.alpha * weight
-        slope = np.where(
-            weight != 0, smooth + l1 * np.sign(weight), np.sign(smooth) * np.maximum(np.abs(smooth) - l1, 0)
-        )
-        squares[block] = (slope**2).reshape(-1, classes).sum(axis=1)
-        errors[block] = error[at].reshape(-1, classes).sum(axis=1)
-    squares[-1] = (mean[features * classes :] ** 2).sum()
-    errors[-1] = error[features * classes :].sum()
+        slope, weight = mean[at], theta[at]
+        slope += problem.alpha * weight
+        if l1:
+            at_zero = np.sign(slope) * np.maximum(np.abs(slope) - l1, 0)
+            slope = np.where(weight != 0, slope + l1 * np.sign(weight), at_zero)
+        squares[block] = _square_sums(slope, classes)
     # Where all weights are 0 an l1 penalty leaves nothing of small slopes, nor of their error.
     excess = np.maximum(squares - errors, 0)
     curvature = np.append(_mean_squares(problem, order[:SQUARE_ROWS]) / 2 + problem.alpha, 0.5)
@@ -62,29 +62,31 @@ def measure_gap(problem: Problem, theta: Array, order: Indices, l1: float, n_row
     return Gap(float(bounds[best]), best if best < features else None, float(np.sqrt(excess.sum())))
 
 
-def _mean_gradient(problem: Problem, theta: Array, rows: Indices) -> tuple[Array, Array]:
-    """Return the mean gradient over batches of the rows, and its expected squared error, both per parameter."""
+def _mean_gradient(problem: Problem, theta: Array, rows: Indices) -> tuple[Array, Floats]:
+    """Return the mean gradient over batches of the rows, and its expected squared error summed over each feature."""
     n_batches = -(-len(rows) // problem.batch_rows)
     bounds = np.arange(n_batches + 1) * len(rows) // n_batches
+    classes = problem.layer_sizes[-1]
     # The sums of a few batches of a large model are exact enough in the dtype of its parameters.
     dtype = np.float64 if theta.size <= BLOCK_ENTRIES else theta.dtype
-    total, squares = np.zeros(theta.size, dtype), np.zeros(theta.size, dtype)
+    total, squares = np.zeros(theta.size, dtype), np.zeros(theta.size // classes)
     for begin, end in pairwise(bounds):
         grad = problem.batch_gradient(theta, rows[begin:end]).astype(dtype, copy=False)
         grad *= (end - begin) / len(rows)
         total += grad
-        grad *= n_batches
-        grad *= grad
-        squares += grad
+        squares += _square_sums(grad, classes)
     if n_batches == 1:
-        squares[...] = 0
-        return total, squares
-    squares /= n_batches
-    grad[...] = total
-    grad *= grad
-    squares -= grad
-    squares /= n_batches - 1
-    return total, np.maximum(squares, 0, out=squares)
+        return total, np.zeros_like(squares)
+    # Of the batches' gradients themselves, which are n_batches times what was summed.
+    squares *= n_batches
+    squares -= _square_sums(total, classes)
+    return total, np.maximum(squares / (n_batches - 1), 0)
+
+
+def _square_sums(grad: Array, classes: int) -> Floats:
+    """Return the sum of squares over each feature's parameters; the biases are the last feature's."""
+    by_feature = grad.reshape(-1, classes)
+    return np.einsum("fc,fc->f", by_feature, by_feature).astype(np.float64)
 
 
 def _mean_squares(problem: Problem, rows: Indices) -> Array:
