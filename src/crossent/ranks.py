@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -105,10 +105,16 @@ class Ranks:
 
     def agree(self, name: str, value: Any) -> None:
         """Raise on every rank unless all have the same value, one that JSON holds."""
-        told = self.gather_json(value)
-        for rank, other in enumerate(told):
-            if other != told[0]:
-                raise RankError(f"{name} is {told[0]!r} on rank 0 and {other!r} on rank {rank}: expected the same")
+        self.agree_on({name: value})
+
+    def agree_on(self, values: Mapping[str, Any]) -> None:
+        """Raise on every rank, for the first value that is not the same on all."""
+        told = self.gather_json(dict(values))
+        for name, first in told[0].items():
+            for rank, others in enumerate(told):
+                if others.get(name) != first:
+                    other = others.get(name)
+                    raise RankError(f"{name} is {first!r} on rank 0 and {other!r} on rank {rank}: expected the same")
 
 
 def current_ranks() -> Ranks:

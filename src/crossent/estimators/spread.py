@@ -85,17 +85,20 @@ class SpreadMixin:
     def _agree(self: Any, ranks: Ranks, x: Any, y: Any, classes: Any) -> None:
         """Compare what has to be the same on every rank, once, before any rows are."""
         given = {name: repr(value) for name, value in self.get_params(deep=False).items() if name not in OWN}
-        for name in sorted(given):
-            ranks.agree(name, given[name])
-        ranks.agree("the number of features", x.shape[1])
-        ranks.agree("the feature names", list(map(str, getattr(self, "feature_names_in_", []))))
-        ranks.agree("the type that X is learnt in", str(self._dtype))
-        ranks.agree("whether X is sparse", hasattr(x, "nnz"))
-        ranks.agree("whether X is of bytes", str(x.dtype) == "uint8")
-        ranks.agree("whether y is probabilities", is_soft(y))
-        ranks.agree("classes", repr(None if classes is None else list(classes)))
-        ranks.agree("whether there is a checkpoint", self.checkpoint is not None)
-        ranks.agree("whether the model is fitted", hasattr(self, "coefs_") and self.warm_start)
+        ranks.agree_on(
+            {
+                **dict(sorted(given.items())),
+                "the number of features": x.shape[1],
+                "the feature names": list(map(str, getattr(self, "feature_names_in_", []))),
+                "the type that X is learnt in": str(self._dtype),
+                "whether X is sparse": hasattr(x, "nnz"),
+                "whether X is of bytes": str(x.dtype) == "uint8",
+                "whether y is probabilities": is_soft(y),
+                "classes": repr(None if classes is None else list(classes)),
+                "whether there is a checkpoint": self.checkpoint is not None,
+                "whether the model is fitted": hasattr(self, "coefs_") and self.warm_start,
+            }
+        )
 
     def _common_generator(self: Any, ranks: Ranks) -> np.random.Generator:
         if isinstance(self.random_state, (int, np.integer)):
