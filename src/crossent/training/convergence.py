@@ -86,7 +86,8 @@ def _mean_gradient(problem: Problem, theta: Array, rows: Indices) -> tuple[Array
 def _square_sums(grad: Array, classes: int) -> Floats:
     """Return the sum of squares over each feature's parameters; the biases are the last feature's."""
     by_feature = grad.reshape(-1, classes)
-    return np.einsum("fc,fc->f", by_feature, by_feature).astype(np.float64)
+    squares: Floats = np.einsum("fc,fc->f", by_feature, by_feature).astype(np.float64)
+    return squares
 
 
 def _mean_squares(problem: Problem, rows: Indices) -> Array:
