@@ -70,10 +70,11 @@ format: install ## rewrite the sources the way lint wants them
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(NATIVE)
 
-# QUICK=1: every family of benchmarks on a shape or two, under five minutes, into build/bench instead of benchmarks/results.
+# QUICK=1: every family of benchmarks on a shape or two, into build/bench instead of benchmarks/results.
+# parallel_speed.py exits with 1 where it misses its goal, which its row says; what follows is measured all the same.
 QUICK ?=
 BENCH_QUICK := --results build/bench
-bench: install ## measure everything but the long races beside its peers, 20 min; QUICK=1: a part of it, 5 min
+bench: install ## measure all but the long races beside the peers; QUICK=1: a shape or two of each, in minutes
 ifeq ($(QUICK),)
 	$(BIN)/python benchmarks/loss_speed.py
 	$(BIN)/python benchmarks/small_calls.py
@@ -84,7 +85,7 @@ ifeq ($(QUICK),)
 	$(BIN)/python benchmarks/training_threads.py
 	$(BIN)/python benchmarks/command_line.py
 	$(BIN)/python benchmarks/start_up.py
-	$(BIN)/python benchmarks/parallel_speed.py
+	-$(BIN)/python benchmarks/parallel_speed.py
 	$(BIN)/python benchmarks/jax_speed.py
 	$(BIN)/python benchmarks/margin_errors.py
 	$(BIN)/python benchmarks/accuracy.py
@@ -97,7 +98,7 @@ else
 	$(BIN)/python benchmarks/training_speed.py $(BENCH_QUICK) --hidden none 128 --repeats 1
 	$(BIN)/python benchmarks/command_line.py $(BENCH_QUICK) shuttle --repeats 1 --methods "crossent, linear" "lbfgs, 30 iterations"
 	$(BIN)/python benchmarks/start_up.py $(BENCH_QUICK) --repeats 1
-	$(BIN)/python benchmarks/parallel_speed.py $(BENCH_QUICK) --rows 256 --classes 4000 --rounds 2
+	-$(BIN)/python benchmarks/parallel_speed.py $(BENCH_QUICK) --only loss --rows 256 --classes 4000 --rounds 2
 	$(BIN)/python benchmarks/jax_speed.py $(BENCH_QUICK) --rounds 2
 	$(BIN)/python benchmarks/margin_errors.py $(BENCH_QUICK) --rows 10
 	$(BIN)/python benchmarks/accuracy.py $(BENCH_QUICK) --quick

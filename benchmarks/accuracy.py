@@ -17,12 +17,15 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from functools import partial
+from dataclasses import asdict
+from functools import partial, reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from results import Results, add_options
 from rich.console import Console
 from rich.table import Table
 
@@ -198,10 +201,36 @@ def promise_table(judged: Judged) -> tuple[Table, bool]:
     return table, kept
 
 
+def keep(judged: Judged, names: list[str], results: Results) -> None:
+    """Keep the worst errors by family, by number of classes and of all, of each program and of all our levels."""
+    cases = [(dtype, "family", name, found) for (dtype, name), found in judged.by_family.items()]
+    cases += [(dtype, "classes", n, found) for (dtype, n), found in judged.by_classes.items()]
+    cases += [(dtype, "all", "all", _totals(judged, dtype, names)) for dtype in DTYPES]
+    for dtype, over, case, found in cases:
+        ours = [errors for name, errors in found.items() if name.startswith("crossent")]
+        for name, errors in {**found, "crossent, every level": reduce(or_, ours)}.items():
+            row: dict[str, object] = {"dtype": dtype.name, "over": over, "case": case, "program": _unversioned(name)}
+            row |= asdict(errors) | {"judged": judged.rows}
+            promise = asdict(PROMISES[dtype]) if name.startswith("crossent") else {}
+            row |= {f"promised_{k}": most for k, most in promise.items() if most < np.inf}
+            results.keep(row, threads=1, goals={k: ("<=", most) for k, most in promise.items() if most < np.inf})
+
+
+def _totals(judged: Judged, dtype: Any, names: list[str]) -> dict[str, Errors]:
+    there = {name for (of, _), found in judged.by_classes.items() if of == dtype for name in found}
+    return {name: judged.total(dtype, name) for name in names if name in there}
+
+
+def _unversioned(name: str) -> str:
+    """Return the name that the row is kept under: versions have columns of their own."""
+    return name if name.startswith("crossent") else name.split(" ")[0]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="fewer rows, at most 1000 classes")
     parser.add_argument("--seed", type=int, default=1)
+    add_options(parser)
     arguments = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 200)
     start = time.perf_counter()
@@ -215,6 +244,8 @@ def main() -> int:
         by_classes = {f"{classes:,}": errors for (of, classes), errors in judged.by_classes.items() if of == dtype}
         console.print(error_table(f"{dtype.name}, worst over all numbers of classes", "logits", by_family))
         console.print(error_table(f"{dtype.name}, worst over all families", "classes", by_classes))
+    with Results("accuracy", ("dtype", "over", "case", "program"), arguments, timed=False) as results:
+        keep(judged, list(found), results)
     table, kept = promise_table(judged)
     console.print(table)
     console.print(f"{judged.rows} rows in {time.perf_counter() - start:.0f} s, seed {arguments.seed}")

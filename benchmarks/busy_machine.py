@@ -1,6 +1,6 @@
 """How much longer a fit takes while another process keeps one core busy.
 
-    python benchmarks/busy_machine.py [--repeats 5] [--save]
+    python benchmarks/busy_machine.py [--repeats 5]
 
 Idle and busy runs take turns; the ratio of the medians is what the busy process costs. On two cores a fit of one
 thread has a core to itself either way; one of two threads loses a quarter of the machine, so that a ratio of 1.3 is
@@ -23,7 +23,7 @@ from collections.abc import Callable
 
 from peers import Score, crossent_fit, mlp_fit, sklearn_fit, torch_fit
 from real_data import TASKS, Task
-from results import save
+from results import Results, add_options
 from threadpoolctl import threadpool_limits
 
 FITS: dict[str, tuple[Callable[..., Score], int, float]] = {
@@ -34,6 +34,7 @@ FITS: dict[str, tuple[Callable[..., Score], int, float]] = {
     "scikit-learn lbfgs": (sklearn_fit("lbfgs"), 5, 1.0),
     "MLPClassifier": (mlp_fit((128,)), 1, 0.001),
 }
+GOAL = 1.3
 SPIN = "while True: pass"
 
 
@@ -57,7 +58,7 @@ def ratio(name: str, task: Task, threads: int, repeats: int) -> dict[str, object
             other.wait()
     medians = statistics.median(idle), statistics.median(busy)
     print(f"{name:<26}{threads:>8}{medians[0]:>9.2f}{medians[1]:>9.2f}{medians[1] / medians[0]:>8.2f}", flush=True)
-    return {"fit": name, "threads": threads, "idle_s": medians[0], "busy_s": medians[1]}
+    return {"fit": name, "idle_s": medians[0], "busy_s": medians[1], "busy_to_idle": medians[1] / medians[0]}
 
 
 def main() -> None:
@@ -65,13 +66,15 @@ def main() -> None:
     parser.add_argument("fits", nargs="*", default=list(FITS), metavar="FIT")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--save", action="store_true", help="keep the table in benchmarks/results/")
+    add_options(parser)
     options = parser.parse_args()
     task = TASKS["fashion-mnist"]()
     print(f"Fashion-MNIST, {os.cpu_count()} cores\n{'fit':<26}{'threads':>8}{'idle s':>9}{'busy s':>9}{'x':>8}")
-    rows = [ratio(name, task, threads, options.repeats) for threads in options.threads for name in options.fits]
-    if options.save:
-        save("busy-machine", rows)
+    results = Results("busy_machine", ("fit", "threads"), options)
+    for threads in options.threads:
+        for name in options.fits:
+            goals = {"busy_to_idle": ("<=", GOAL)} if name.startswith("crossent") else {}
+            results.keep(ratio(name, task, threads, options.repeats), threads=threads, goals=goals)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """From a CSV file to a scored classifier, as whole processes: `crossent train` beside a scikit-learn pipeline.
 
-    python benchmarks/command_line.py [carrier shuttle] [--repeats 3] [--save]
+    python benchmarks/command_line.py [carrier shuttle million] [--methods "crossent, linear" ...] [--repeats 3]
 
 Both read the same two files, one to learn from and one to be scored on, impute and standardise numbers, mark missing
 ones and make categories one-hot. The pipeline reads with polars, as fast as it gets. The seconds are those of the whole
-process, its imports included, with one thread; the log-loss is that of the scored file.
+process, its imports included, with one thread; the log-loss is that of the scored file. "million" repeats the flights
+of "carrier" up to a million rows.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ import tempfile
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
+MILLION = 1_000_000
+OURS = ("crossent, linear", "crossent, 128 units")
 # Of the pipeline: the model, and its iterations or epochs.
 PIPELINES = {
     "lbfgs, 30 iterations": ("lbfgs", 30),
@@ -37,7 +41,9 @@ def write_tables(name: str, folder: Path) -> tuple[Path, Path, str]:
     """Write the two files; return them and the column to predict."""
     from real_data import carrier_table, shuttle_table
 
-    train, test, label = (*carrier_table(), "carrier") if name == "carrier" else (*shuttle_table(), "Class")
+    train, test, label = (*shuttle_table(), "Class") if name == "shuttle" else (*carrier_table(), "carrier")
+    if name == "million":
+        train = pl.concat([train] * -(-MILLION // len(train))).head(MILLION)
     paths = folder / f"{name}-train.csv", folder / f"{name}-test.csv"
     train.write_csv(paths[0])
     test.write_csv(paths[1])
@@ -77,10 +83,7 @@ def pipeline(train_path: str, test_path: str, label: str, model_name: str, budge
 def commands(train: Path, test: Path, label: str, folder: Path) -> dict[str, list[str]]:
     ours = [sys.executable, "-m", "crossent", "train", str(train), "--label", label, "--test", str(test)]
     ours += ["--no-report", "--out", str(folder / "model")]
-    found = {
-        "crossent, linear": [*ours, "--hidden", "none"],
-        "crossent, 128 units": [*ours, "--hidden", "128"],
-    }
+    found = {name: [*ours, "--hidden", units] for name, units in zip(OURS, ("none", "128"))}
     for name, (model, budget) in PIPELINES.items():
         found[name] = [sys.executable, __file__, "--pipeline", str(train), str(test), label, model, str(budget)]
     return found
@@ -97,11 +100,13 @@ def run(command: list[str]) -> tuple[float, float, float]:
     return wall, cpu, float(printed[1])
 
 
-def race(name: str, repeats: int) -> list[dict[str, object]]:
+def race(name: str, methods: list[str], repeats: int) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         train, test, label = write_tables(name, folder)
-        runs = commands(train, test, label, folder)
+        runs = {
+            method: command for method, command in commands(train, test, label, folder).items() if method in methods
+        }
         seconds: dict[str, list[tuple[float, float]]] = {method: [] for method in runs}
         losses = dict.fromkeys(runs, np.nan)
         for _ in range(repeats):
@@ -109,11 +114,15 @@ def race(name: str, repeats: int) -> list[dict[str, object]]:
                 *spent, losses[method] = run(command)
                 seconds[method].append((spent[0], spent[1]))
     print(f"\n{name}, from CSV, 1 thread\n{'method':<28}{'wall s':>8}{'cpu s':>8}{'test log-loss':>15}")
+    medians = {method: np.median(spent, axis=0) for method, spent in seconds.items()}
     rows = []
-    for method, spent in seconds.items():
-        wall, cpu = np.median(spent, axis=0)
+    for method, (wall, cpu) in medians.items():
         print(f"{method:<28}{wall:>8.2f}{cpu:>8.2f}{losses[method]:>15.4f}", flush=True)
-        rows.append({"task": name, "method": method, "wall_s": wall, "cpu_s": cpu, "log_loss": losses[method]})
+        row = {"task": name, "method": method, "wall_s": wall, "cpu_s": cpu, "log_loss": losses[method]}
+        against = OURS[1] if method.startswith("MLP") else OURS[0]
+        if method not in OURS and against in medians:
+            row |= {"cpu_ratio": cpu / medians[against][1], "loss_excess": losses[method] - losses[against]}
+        rows.append(row | {"repeats": repeats})
     return rows
 
 
@@ -122,16 +131,19 @@ def main() -> None:
         train, test, label, model, budget = sys.argv[2:]
         pipeline(train, test, label, model, int(budget))
         return
-    from results import save
+    from results import Results, add_options
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tasks", nargs="*", default=["carrier", "shuttle"], metavar="TASK")
+    parser.add_argument("--methods", nargs="+", choices=[*OURS, *PIPELINES], default=[*OURS, *PIPELINES])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--save", action="store_true", help="keep the table in benchmarks/results/")
+    add_options(parser)
     options = parser.parse_args()
-    rows = [row for name in options.tasks for row in race(name, options.repeats)]
-    if options.save:
-        save("tables", rows)
+    results = Results("command_line", ("task", "method"), options)
+    for name in options.tasks:
+        for row in race(name, options.methods, options.repeats):
+            goals = {"cpu_ratio": (">=", 1.0), "loss_excess": (">=", -0.001)} if "cpu_ratio" in row else {}
+            results.keep(row, threads=1, goals=goals)
 
 
 if __name__ == "__main__":

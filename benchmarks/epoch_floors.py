@@ -1,6 +1,6 @@
 """What an epoch costs beside its floor: operations over the measured rate of products, bytes over that of copying.
 
-    python benchmarks/epoch_floors.py [TASK ...] [--save]
+    python benchmarks/epoch_floors.py [TASK ...]
 
 The floor is the greater of the two. A multiply and an add are two operations. A step multiplies every entry of the rows
 with the first layer's weights twice (outputs and gradient), and those of later layers three times. Bytes are those of
@@ -25,7 +25,7 @@ from itertools import pairwise
 import numpy as np
 import scipy.sparse as sp
 from real_data import TASKS, Task
-from results import save
+from results import Results, add_options
 from threadpoolctl import threadpool_limits
 
 from crossent.training import Examples, Problem, TrainingOptions, train
@@ -100,9 +100,9 @@ def epoch_seconds(task: Task, hidden: tuple[int, ...]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tasks", nargs="*", default=list(CASES), metavar="TASK")
-    parser.add_argument("--save", action="store_true", help="keep the table in benchmarks/results/")
+    add_options(parser)
     options = parser.parse_args()
-    rows = []
+    results = Results("epoch_floors", ("task", "hidden", "threads"), options)
     with threadpool_limits(1):
         copied, square = copy_rate(), product_rate(1024, 1024, 1024)
         print(f"copying {copied / 1e9:.1f} GB/s, square products {square / 1e9:.0f} GFLOP/s, one thread")
@@ -121,12 +121,11 @@ def main() -> None:
                     f"{rate / 1e9:>9.0f}{floor:>9.3f}{wall:>9.3f}{wall / floor:>7.1f}",
                     flush=True,
                 )
-                rows.append(
-                    {"task": name, "hidden": hidden, "operations": flops, "bytes": size, "operations_per_s": rate}
-                    | {"bytes_per_s": copied, "floor_s": floor, "epoch_s": wall}
-                )
-    if options.save:
-        save("epoch-floors", rows)
+                row = {"task": name, "hidden": "-".join(map(str, hidden)) or "none", "gflop": flops / 1e9}
+                row |= {"gb": size / 1e9, "gflop_per_s": rate / 1e9, "gb_per_s": copied / 1e9}
+                row |= {"floor_s": floor, "epoch_s": wall}
+                roof = "operations" if flops / rate > size / copied else "bytes"
+                results.keep(row, threads=1, roof=(roof, wall / floor))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,16 @@
-"""Time a head's loss and gradients beside PyTorch's, with the matrix products alone as the roof, and peak memory.
+"""Time a head's loss and gradients beside its peers', with the matrix products alone as the roof, and peak memory.
 
-    python benchmarks/head_speed.py [--shapes 4096x512x32000 ...] [--threads 2] [--rounds 3] [--peers eager compile ...]
+    python benchmarks/head_speed.py [--shapes 4096x512x32000:bfloat16 ...] [--threads 2] [--peers eager ...]
 
-Each round times every contender once, in turn; a ratio is the median over rounds of the ratio within a round. Losses
-are compared before anything is printed. The roof is the three products of the same sizes by NumPy and by PyTorch,
+A shape is ROWSxFEATURESxCLASSES, and after colons a dtype if it is not float32, and "unbiased". Each round times every
+contender once, in turn; a ratio is the median over rounds of the ratio within a round. Losses are compared before
+anything is printed. The roof is the three products of the same sizes and dtype, by NumPy (float32) or by PyTorch,
 whichever is faster in this run. Memory is the most that one pass of a process of its own holds beyond x, weight and
-their gradients. "unbiased" rows are of a head fitted to labels that its features tell.
+their gradients.
+
+Peers: PyTorch's unfused loss, eager and compiled; PyTorch's chunked head, which chooses its chunks or has 256 rows in
+each; and jax-cce (`pip install jax-cce`), compiled. "unbiased" rows are of a head fitted to labels that its features
+tell, or, with --tokens, of the head that benchmarks/token_head.py has fitted to a stream of real tokens.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from typing import NamedTuple
 
 # Settings of a BLAS's CPU, tuned for one program, would slow down the other.
 for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
@@ -31,16 +37,23 @@ from rich.table import Table
 from torch.nn import functional
 
 import crossent
+import crossent.torch
 
-SHAPES = ("4096x512x32000", "1024x512x32000", "8192x64x100000", "4096x512x131072:unbiased")
-PEERS = ("eager", "compile", "chunked", "chunked 256")
+SHAPES = (
+    *("4096x512x32000", "4096x512x32000:bfloat16", "1024x512x32000", "1024x512x32000:bfloat16"),
+    *("8192x64x100000", "4096x512x131072:unbiased"),
+)
+PEERS = ("eager", "compile", "chunked", "chunked 256", "jax-cce")
 GOALS = {
     "4096x512x32000": {"eager_ratio": (">=", 0.95), "crossent_mib": ("<=", 64.0)},
+    "4096x512x32000:bfloat16": {"eager_ratio": (">=", 1.0)},
     "1024x512x32000": {"eager_ratio": (">=", 1.0), "chunked_ratio": (">=", 4.0)},
+    "1024x512x32000:bfloat16": {"eager_ratio": (">=", 1.0), "chunked_ratio": (">=", 4.0)},
     "8192x64x100000": {"eager_ratio": (">=", 1.5)},
     "4096x512x131072:unbiased": {"eager_ratio": (">=", 2.0)},
 }
 Step = Callable[[], float]
+Data = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def batch(n: int, d: int, classes: int, fitted: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -55,39 +68,77 @@ def batch(n: int, d: int, classes: int, fitted: bool) -> tuple[np.ndarray, np.nd
     return x, weight, labels
 
 
-def step_of(name: str, data: tuple[np.ndarray, ...], options: argparse.Namespace, gradient: str) -> Step:
+class Problem(NamedTuple):
+    """What a shape says."""
+
+    n: int
+    d: int
+    classes: int
+    dtype: str
+    gradient: str
+
+    def data(self, tokens: str | None) -> Data:
+        """Return features, weight and labels of the dtype."""
+        if tokens and self.gradient == "unbiased":
+            with np.load(tokens) as held:
+                x, weight, labels = held["x"], held["weight"], held["labels"]
+            assert (x.shape, weight.shape[0]) == ((self.n, self.d), self.classes), "the tokens' head has other sizes"
+        else:
+            x, weight, labels = batch(self.n, self.d, self.classes, self.gradient == "unbiased")
+        dtype = getattr(torch, self.dtype)
+        return torch.from_numpy(x).to(dtype), torch.from_numpy(weight).to(dtype), torch.from_numpy(labels)
+
+
+def parsed(shape: str) -> Problem:
+    sizes, *words = shape.split(":")
+    dtype = next((word for word in words if word != "unbiased"), "float32")
+    return Problem(*map(int, sizes.split("x")), dtype, "unbiased" if "unbiased" in words else "exact")
+
+
+def step_of(name: str, data: Data, options: argparse.Namespace, gradient: str) -> Step:
     """Return one loss with both gradients; it returns the seconds it took, and leaves its loss behind."""
-    x, weight, labels = data
-    if name == "crossent":
+    if name == "jax-cce":
+        return jax_step(data)
+    leaves = [tensor.detach().requires_grad_() for tensor in data[:2]]
+    function = torch_loss(name, options, gradient)
 
-        def ours() -> float:
-            start = time.perf_counter()
-            found = crossent.linear_cross_entropy(
-                x, weight, labels, gradient=gradient, max_memory=options.max_memory, n_threads=options.threads
-            )
-            seconds = time.perf_counter() - start
-            ours.loss = float(found.loss)  # type: ignore[attr-defined]
-            return seconds
-
-        return ours
-    leaves = [torch.from_numpy(array).requires_grad_() for array in (x, weight)]
-    y = torch.from_numpy(labels)
-    function = torch_loss(name)
-
-    def theirs() -> float:
+    def step() -> float:
         for leaf in leaves:
             leaf.grad = None
         start = time.perf_counter()
-        loss = function(*leaves, y)
+        loss = function(*leaves, data[2])
         loss.backward()
         seconds = time.perf_counter() - start
-        theirs.loss = loss.item()  # type: ignore[attr-defined]
+        step.loss = loss.item()  # type: ignore[attr-defined]
         return seconds
 
-    return theirs
+    return step
 
 
-def torch_loss(name: str) -> Callable[..., torch.Tensor]:
+def jax_step(data: Data) -> Step:
+    import jax
+    from jax_cce import linear_cross_entropy
+
+    x, weight = (jax.numpy.asarray(t.float().numpy(), dtype=str(t.dtype).removeprefix("torch.")) for t in data[:2])
+    labels = jax.numpy.asarray(data[2].numpy())
+    both = jax.jit(jax.value_and_grad(lambda x, weight: linear_cross_entropy(x, weight, labels), argnums=(0, 1)))
+
+    def step() -> float:
+        start = time.perf_counter()
+        loss, grads = both(x, weight)
+        jax.block_until_ready(grads)
+        seconds = time.perf_counter() - start
+        step.loss = float(loss)  # type: ignore[attr-defined]
+        return seconds
+
+    return step
+
+
+def torch_loss(name: str, options: argparse.Namespace, gradient: str) -> Callable[..., torch.Tensor]:
+    if name == "crossent":
+        own = {"max_memory": options.max_memory, "gradient": gradient}
+        return lambda x, weight, y: crossent.torch.linear_cross_entropy(x, weight, y, **own)
+
     def unfused(x: torch.Tensor, weight: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return functional.cross_entropy(x @ weight.T, y)
 
@@ -100,42 +151,42 @@ def torch_loss(name: str) -> Callable[..., torch.Tensor]:
     return lambda x, weight, y: functional.linear_cross_entropy(x, weight, y, options=chunked)
 
 
-def roof_of(data: tuple[np.ndarray, ...]) -> Step:
-    """Return the three products alone, of a quarter of the rows at a time so that their result fits."""
+def roof_of(data: Data) -> Step:
+    """Return the three products alone, of at most 1024 rows at a time so that their result fits."""
     x, weight, _ = data
-    rows = min(512, len(x))
-    part, z, grad = x[:rows], np.ones((rows, len(weight)), np.float32), np.empty_like(weight)
-    p, w, t, g = (torch.from_numpy(array) for array in (part, weight, z, grad))
-    x_grad = torch.empty_like(p)
+    rows = min(512 if x.dtype == torch.float32 else 1024, len(x))
+    p, t = x[:rows], torch.ones(rows, len(weight), dtype=x.dtype)
+    g, x_grad = torch.empty_like(weight), torch.empty_like(p)
 
     def by_numpy() -> None:
-        np.matmul(part, weight.T, out=z)
-        np.matmul(z.T, part, out=grad)
-        np.matmul(z, weight)
+        np.matmul(p.numpy(), weight.numpy().T, out=t.numpy())
+        np.matmul(t.numpy().T, p.numpy(), out=g.numpy())
+        np.matmul(t.numpy(), weight.numpy(), out=x_grad.numpy())
 
     def by_torch() -> None:
-        torch.mm(p, w.T, out=t)
+        torch.mm(p, weight.T, out=t)
         torch.mm(t.T, p, out=g)
-        torch.mm(t, w, out=x_grad)
+        torch.mm(t, weight, out=x_grad)
 
     def seconds(products: Callable[[], None]) -> float:
         start = time.perf_counter()
         products()
         return (time.perf_counter() - start) * len(x) / rows
 
-    return lambda: min(seconds(by_numpy), seconds(by_torch))
+    libraries = (by_numpy, by_torch) if x.dtype == torch.float32 else (by_torch,)
+    return lambda: min(map(seconds, libraries))
 
 
-def times_of(
-    data: tuple[np.ndarray, ...], options: argparse.Namespace, gradient: str
-) -> tuple[dict[str, list[float]], float]:
+def times_of(data: Data, options: argparse.Namespace, gradient: str) -> tuple[dict[str, list[float]], float]:
     steps = {name: step_of(name, data, options, gradient) for name in ("crossent", *options.peers)}
     roof = roof_of(data)
     for step in (*steps.values(), roof):
         step()
     expected = steps["crossent"].loss  # type: ignore[attr-defined]
+    # PyTorch's chunked head sums the losses of its chunks in bfloat16.
+    tolerance = 1e-4 if data[0].dtype == torch.float32 else 5e-2
     for name, step in steps.items():
-        if not abs(step.loss - expected) <= 1e-4 * abs(expected):  # type: ignore[attr-defined]
+        if not abs(step.loss - expected) <= tolerance * abs(expected):  # type: ignore[attr-defined]
             raise AssertionError(f"{name} returns {step.loss} where crossent returns {expected}")  # type: ignore[attr-defined]
     found: dict[str, list[float]] = {name: [] for name in (*steps, "roof")}
     for _ in range(options.rounds):
@@ -151,37 +202,45 @@ def ratio(slower: list[float], faster: list[float]) -> float:
 
 def ratio_of(peer: str) -> str:
     """Return the name of the column of a peer's seconds / ours."""
-    return f"{peer.replace(' ', '_')}_ratio"
+    return column_of(peer, "ratio")
+
+
+def column_of(name: str, what: str) -> str:
+    return f"{name.replace(' ', '_').replace('-', '_')}_{what}"
+
+
+def source_of(problem: Problem, options: argparse.Namespace) -> str:
+    if problem.gradient == "exact":
+        return "random"
+    return "tokens" if options.tokens else "fitted"
 
 
 def peak_of(name: str, shape: str, options: argparse.Namespace) -> float:
     """Return the MiB that a process of its own holds in one pass beyond its inputs and gradients."""
     command = [sys.executable, __file__, "--peak", name, shape, "--threads", str(options.threads)]
     command += ["--max-memory", options.max_memory]
+    command += ["--tokens", options.tokens] if getattr(options, "tokens", None) else []
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
 
 
 def print_peak(name: str, shape: str, options: argparse.Namespace) -> None:
-    step_of(name, batch(8, 8, 8, False), options, "exact")()
-    n, d, classes, gradient = parsed(shape)
-    data = batch(n, d, classes, gradient == "unbiased")
-    step = step_of(name, data, options, gradient)
+    problem = parsed(shape)
+    small = problem._replace(n=8, d=8, classes=8, gradient="exact")
+    step_of(name, small.data(None), options, problem.gradient)()
+    data = problem.data(options.tokens)
+    step = step_of(name, data, options, problem.gradient)
+    if name in ("compile", "jax-cce"):
+        step()  # compiles
     with open("/proc/self/clear_refs", "w") as refs:
         refs.write("5")  # the peak counts from here
     before = _memory("VmRSS")
     step()
-    print((_memory("VmHWM") - before) / 1024 - (data[0].nbytes + data[1].nbytes) / (1 << 20))
+    print((_memory("VmHWM") - before) / 1024 - sum(t.nbytes for t in data[:2]) / (1 << 20))
 
 
 def _memory(field: str) -> int:
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith(field))
-
-
-def parsed(shape: str) -> tuple[int, int, int, str]:
-    sizes, _, gradient = shape.partition(":")
-    n, d, classes = map(int, sizes.split("x"))
-    return n, d, classes, gradient or "exact"
 
 
 def main() -> int:
@@ -192,6 +251,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--max-memory", default="64MiB")
     parser.add_argument("--no-memory", action="store_true", help="leave the peak memory out")
+    parser.add_argument("--tokens", metavar="FILE", help="what benchmarks/token_head.py has written, for unbiased rows")
     parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
     add_options(parser)
     options = parser.parse_args()
@@ -200,26 +260,28 @@ def main() -> int:
     if options.peak:
         print_peak(*options.peak, options)
         return 0
-    table = Table(title=f"a head's loss and gradients, float32, {options.threads} threads", title_justify="left")
+    table = Table(title=f"a head's loss and gradients, {options.threads} threads", title_justify="left")
     for heading in ("rows x features x classes", "loss", "crossent s", "/ roof", *(f"{p} /" for p in options.peers)):
         table.add_column(heading, justify="right")
-    for name in () if options.no_memory else ("crossent", "eager"):
+    held = () if options.no_memory else ("crossent", *options.peers)
+    for name in held:
         table.add_column(f"{name} +MiB", justify="right")
-    results = Results("head_speed", ("rows", "features", "classes", "dtype", "gradient", "threads"), options)
+    key = ("rows", "features", "classes", "dtype", "gradient", "source", "threads")
+    results = Results("head_speed", key, options)
     for shape in options.shapes:
-        n, d, classes, gradient = parsed(shape)
-        times, loss = times_of(batch(n, d, classes, gradient == "unbiased"), options, gradient)
-        memory = () if options.no_memory else ("crossent", "eager")
-        row: dict[str, object] = {"rows": n, "features": d, "classes": classes, "dtype": "float32"}
-        row |= {"gradient": gradient, "loss": loss, "crossent_s": statistics.median(times["crossent"])}
+        problem = parsed(shape)
+        times, loss = times_of(problem.data(options.tokens), options, problem.gradient)
+        row: dict[str, object] = {"rows": problem.n, "features": problem.d, "classes": problem.classes}
+        row |= {"dtype": problem.dtype, "gradient": problem.gradient, "source": source_of(problem, options)}
+        row |= {"loss": loss, "crossent_s": statistics.median(times["crossent"])}
         row |= {ratio_of(peer): ratio(times[peer], times["crossent"]) for peer in options.peers}
-        row |= {f"{name}_mib": peak_of(name, shape, options) for name in memory}
+        row |= {column_of(name, "mib"): peak_of(name, shape, options) for name in held}
         goals = {column: goal for column, goal in GOALS[shape].items() if column in row} if shape in GOALS else {}
         to_roof = ratio(times["crossent"], times["roof"])
         results.keep(row, threads=options.threads, goals=goals, roof=("three matrix products", to_roof))
         cells = [shape, f"{loss:.3f}", f"{row['crossent_s']:.2f}", f"{to_roof:.2f}"]
         cells += [f"{row[ratio_of(peer)]:.2f}" for peer in options.peers]
-        cells += [f"{row[f'{name}_mib']:.0f}" for name in memory]
+        cells += [f"{row[column_of(name, 'mib')]:.0f}" for name in held]
         table.add_row(*cells)
     Console(width=max(150, Console().width)).print(table)
     print(

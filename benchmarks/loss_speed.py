@@ -1,6 +1,6 @@
 """Time cross-entropy and its gradient beside PyTorch, torch.compile and scikit-learn, in one process, alternately.
 
-    python benchmarks/loss_speed.py [--quick] [--dtype float32 ...] [--threads 2]
+    python benchmarks/loss_speed.py [--shapes 60000x10 ...] [--dtype float32 ...] [--threads 2]
 
 Every contender computes the mean loss and its gradient with respect to the logits; its loss is checked before it is
 timed. Each round times all of them once, in turn; a ratio is the median over rounds of the ratio within a round, so
@@ -20,12 +20,14 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
     os.environ.pop(variable, None)  # they slow NumPy's and SciPy's current builds down
 
 import ml_dtypes
 import numpy as np
+from results import Goals, Results, add_options
 from rich.console import Console
 from rich.table import Table
 
@@ -34,6 +36,18 @@ import crossent
 SHAPES = ((60_000, 10), (65_536, 100), (8_192, 1_000), (2_048, 32_768), (512, 131_072))
 DTYPES = {"float32": np.float32, "float64": np.float64, "bfloat16": ml_dtypes.bfloat16}
 COPY = "copy"
+PEERS = ("eager", "compile", "scikit-learn")
+COLUMNS = {
+    "crossent_ms": "crossent ms",
+    "in_place_ms": "in place ms",
+    "copy_ms": "copy ms",
+    "eager_ratio": "eager /",
+    "compile_ratio": "compile /",
+    "scikit_learn_ratio": "scikit-learn /",
+    "eager_to_in_place": "eager / in place",
+    "in_place_to_copy": "in place / copy",
+}
+Row = dict[str, Any]
 PAUSE_SECONDS = 0.02
 Contender = Callable[[], float]
 
@@ -141,20 +155,34 @@ def ratio(slower: list[float], faster: list[float]) -> float:
     return statistics.median(a / b for a, b in zip(slower, faster))
 
 
-def goals(classes: int, dtype: str, times: dict[str, list[float]]) -> list[tuple[str, float, str, float]]:
-    """Return (what, measured, relation, goal) for each ratio of a shape; only float32 has goals."""
+def ratios_of(times: dict[str, list[float]]) -> dict[str, float]:
+    """Return each peer's time / ours, and ours in place / the copy's."""
+    found = {f"{column_of(peer)}_ratio": ratio(times[peer], times["crossent"]) for peer in PEERS if peer in times}
+    if "eager" in times:
+        found["eager_to_in_place"] = ratio(times["eager"], times["in place"])
+    return found | {"in_place_to_copy": ratio(times["in place"], times[COPY])}
+
+
+def goals(classes: int, dtype: str) -> Goals:
+    """Return the goals of a shape; only float32 has any."""
+    if dtype != "float32":
+        return {}
     large = classes >= 1000
-    rows = [("eager / crossent", "eager", "crossent", ">=", 3.0)]
-    rows += [("compile / crossent", "compile", "crossent", ">=", 1.3 if large else 1.0)]
-    rows += [("scikit-learn / crossent", "scikit-learn", "crossent", ">=", 4.0)]
-    rows += [("eager / in place", "eager", "in place", ">=", 9.0 if large else 0.0)]
-    rows += [("in place / copy", "in place", COPY, "<=", 1.4 if large else float("inf"))]
-    found = [(what, ratio(times[a], times[b]), sign, goal) for what, a, b, sign, goal in rows if {a, b} <= times.keys()]
-    return found if dtype == "float32" else [(what, value, ">=", 0.0) for what, value, _, _ in found]
+    found: dict[str, tuple[str, float]] = {
+        "eager_ratio": (">=", 3.0),
+        "compile_ratio": (">=", 1.3 if large else 1.0),
+        "scikit_learn_ratio": (">=", 4.0),
+    }
+    return found | ({"eager_to_in_place": (">=", 9.0), "in_place_to_copy": ("<=", 1.4)} if large else {})
 
 
-def reached(value: float, sign: str, goal: float) -> bool:
-    return value >= goal if sign == ">=" else value <= goal
+def column_of(name: str) -> str:
+    return name.replace(" ", "_").replace("-", "_")
+
+
+def row_of(n: int, classes: int, dtype: str, times: dict[str, list[float]]) -> Row:
+    shown = {f"{column_of(name)}_ms": 1e3 * statistics.median(times[name]) for name in ("crossent", "in place", COPY)}
+    return {"dtype": dtype, "rows": n, "classes": classes, "rounds": len(times[COPY])} | shown | ratios_of(times)
 
 
 def versions() -> str:
@@ -167,42 +195,29 @@ def versions() -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shapes", nargs="+", default=["x".join(map(str, shape)) for shape in SHAPES])
     parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=list(DTYPES))
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
-    parser.add_argument("--quick", action="store_true", help="three rounds and the three smaller shapes")
+    parser.add_argument("--rounds", type=int, help="21 for small shapes and 9 for large ones where not given")
+    add_options(parser)
     options = parser.parse_args()
-    console = Console(width=max(150, Console().width))
-    missed = 0
+    results = Results("loss_speed", ("dtype", "rows", "classes", "threads"), options)
+    console, missed = Console(width=max(150, Console().width)), 0
     for dtype in options.dtype:
         table = Table(title=f"loss and gradient, {dtype}, {options.threads} threads", title_justify="left")
-        for column in (
-            "rows x classes",
-            "crossent ms",
-            "in place ms",
-            "copy ms",
-            "eager /",
-            "compile /",
-            "scikit-learn /",
-        ):
+        for column in ("rows x classes", *COLUMNS.values()):
             table.add_column(column, justify="right")
-        table.add_column("eager / in place", justify="right")
-        table.add_column("in place / copy", justify="right")
-        for n, classes in SHAPES[:3] if options.quick else SHAPES:
-            rounds = 3 if options.quick else 21 if n * classes < 1e7 else 9
-            times = measure(n, classes, dtype, options.threads, rounds)
-            cells = {}
-            for what, value, sign, goal in goals(classes, dtype, times):
-                good = reached(value, sign, goal)
-                missed += not good
-                cells[what] = f"{value:.2f}" if good else f"[red]{value:.2f} (goal {goal})[/red]"
-            ms = [f"{1e3 * statistics.median(times[name]):.2f}" for name in ("crossent", "in place", COPY)]
-            table.add_row(
-                f"{n} x {classes}",
-                *ms,
-                *(cells.get(f"{peer} / crossent", "-") for peer in ("eager", "compile", "scikit-learn")),
-                cells.get("eager / in place", "-"),
-                cells["in place / copy"],
-            )
+        for shape in options.shapes:
+            n, classes = map(int, shape.split("x"))
+            rounds = options.rounds or (21 if n * classes < 1e7 else 9)
+            row = row_of(n, classes, dtype, measure(n, classes, dtype, options.threads, rounds))
+            aims = {name: goal for name, goal in goals(classes, dtype).items() if name in row}
+            roof = "a copy of the logits (in place)", row["in_place_to_copy"]
+            short = results.keep(row, threads=options.threads, goals=aims, roof=roof)
+            missed += len(short)
+            cells = {name: f"{row[name]:.2f}" if name in row else "-" for name in COLUMNS}
+            cells |= {name: f"[red]{cells[name]} (goal {aims[name][1]:g})[/red]" for name in short}
+            table.add_row(f"{n} x {classes}", *cells.values())
         console.print(table)
     console.print("Columns with '/' are that peer's time divided by crossent's (new output arrays).", versions())
     console.print("every goal reached" if not missed else f"{missed} goals missed (in red)")

@@ -9,7 +9,7 @@ The columns of a row:
     roof, to_roof           what no program of this work can be faster than, and measured / roof
     goals, missed           "column >= number; ...", and the columns that miss theirs
     load, others            load average of a minute; cores that other processes kept busy while the row was measured
-    disturbed               yes where others is over a fifth of a core
+    disturbed               yes where others is over a fifth of a core (these three of times only)
     cpu, cpu_level, cores, date, python, crossent, numpy ...
 """
 
@@ -20,6 +20,7 @@ import contextlib
 import csv
 import datetime
 import fcntl
+import functools
 import numbers
 import os
 import platform
@@ -32,7 +33,7 @@ import crossent
 FOLDER = Path(__file__).parent / "results"
 PACKAGES = (
     *("crossent", "numpy", "scipy", "scikit-learn", "torch", "jax", "optax", "polars"),
-    *("scikit-learn-intelex", "snapml", "fasttext-wheel"),
+    *("scikit-learn-intelex", "snapml", "fasttext-wheel", "jax-cce"),
 )
 # Of a core, by other processes: as much leaves a median of alternate runs alone.
 UNDISTURBED = 0.2
@@ -49,13 +50,28 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 class Results:
-    """The results of one benchmark, kept row by row in FOLDER/NAME.csv."""
+    """The results of one benchmark, kept row by row in FOLDER/NAME.csv.
 
-    def __init__(self, name: str, key: Sequence[str], options: argparse.Namespace) -> None:
+    Results that other programs cannot disturb, errors and bytes, are not `timed`.
+    """
+
+    def __init__(self, name: str, key: Sequence[str], options: argparse.Namespace, *, timed: bool = True) -> None:
         self.key = tuple(key)
+        self.timed = timed
         self.path = None if options.results == "none" else Path(options.results) / f"{name}.csv"
         self._busy = busy_seconds()
         self._circumstances: dict[str, object] = {}
+        self._together: list[dict[str, str]] | None = None
+
+    def __enter__(self) -> Results:
+        """Write the rows that are kept from here on together, at the end: for very many."""
+        self._together = []
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        rows, self._together = self._together, None
+        if self.path is not None and rows:
+            merge(self.path, rows, self.key)
 
     def keep(
         self,
@@ -77,9 +93,12 @@ class Results:
         if goals:
             said = [f"{column} {sign} {value:g}" for column, (sign, value) in goals.items()]
             kept |= {"goals": "; ".join(said), "missed": "; ".join(missed)}
-        kept |= self._since_before(threads) | machine()
-        if self.path is not None:
-            merge(self.path, {name: cell(value) for name, value in kept.items()}, self.key)
+        kept |= (self._since_before(threads) if self.timed else {}) | machine()
+        text = {name: cell(value) for name, value in kept.items()}
+        if self._together is not None:
+            self._together.append(text)
+        elif self.path is not None:
+            merge(self.path, [text], self.key)
         return missed
 
     def _since_before(self, threads: int) -> dict[str, object]:
@@ -107,11 +126,27 @@ def busy_seconds() -> tuple[float, float] | None:
     except OSError:
         return None
     user, nice, system, _, _, irq, softirq, steal, *_ = (int(field) for field in fields)
-    own = os.times()
-    busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
-    return own.elapsed, busy - (own.user + own.system + own.children_user + own.children_system)
+    busy = user + nice + system + irq + softirq + steal - _own_ticks()
+    return os.times().elapsed, busy / os.sysconf("SC_CLK_TCK")
 
 
+def _own_ticks() -> int:
+    """Return the CPU time of this process and of its descendants, of those that live and of those that have ended."""
+    parents: dict[int, int] = {}
+    spent: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            fields = path.read_text().rpartition(")")[2].split()
+            parents[int(path.parent.name)] = int(fields[1])
+            spent[int(path.parent.name)] = sum(int(field) for field in fields[11:15])
+    own, new = set[int](), {os.getpid()}
+    while new:
+        own |= new
+        new = {pid for pid, parent in parents.items() if parent in new}
+    return sum(spent.get(pid, 0) for pid in own)
+
+
+@functools.cache
 def machine() -> dict[str, object]:
     """Return the CPU, the date, and the versions of what takes part."""
     try:
@@ -136,16 +171,20 @@ def cell(value: object) -> str:
     return str(value)
 
 
-def merge(path: Path, row: dict[str, str], key: Sequence[str]) -> None:
-    """Put the row in the place of the one with its key, and write the file anew."""
+def merge(path: Path, rows: Sequence[dict[str, str]], key: Sequence[str]) -> None:
+    """Put the rows in the place of those with their keys, and write the file anew."""
+
+    def of(row: Mapping[str, str]) -> tuple[str, ...]:
+        return tuple(row.get(name, "") for name in key)
+
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.parent):
-        rows = read_text(path)
-        kept = [old for old in rows if any(old.get(name, "") != row.get(name, "") for name in key)]
-        kept = sorted([*kept, row], key=lambda one: [_order(one.get(name, "")) for name in key])
+        old = read_text(path)
+        merged = {of(row): row for row in [*old, *rows]}
+        kept = sorted(merged.values(), key=lambda row: [_order(text) for text in of(row)])
         part = path.with_suffix(".part")
         with part.open("w", newline="", encoding="utf-8") as file:
-            columns = dict.fromkeys([*row, *(name for old in kept for name in old)])
+            columns = dict.fromkeys(name for row in [*rows, *old] for name in row)
             writer = csv.DictWriter(file, list(columns), restval="", lineterminator="\n")
             writer.writeheader()
             writer.writerows(kept)

@@ -96,7 +96,7 @@ def simulated(cost: StepCost, class_ranks: int, row_ranks: int, reduce: Callable
     for payload in (cost.top, cost.sums):
         reduce(wires, grid, payload)
     if row_ranks > 1:
-        reduce(wires, grid.T, 24)
+        reduce(wires, grid.T, 40)
     reduce(wires, grid, cost.x_grad)
     if row_ranks > 1:
         reduce(wires, grid.T, cost.weight_grad)

@@ -4,7 +4,8 @@
 
 Each round times every contender once, in turn; a ratio is the median over rounds of the ratio within a round. Every
 loss is checked before it is timed. Peak memory is of a process of its own: the most that loss and backward hold beyond
-the logits and the labels, in units of the logits (so 1 is one gradient).
+the logits and the labels, in units of the logits (so 1 is one gradient). The roof of the in-place form is a copy of the
+logits by PyTorch.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
+from results import Goals, Results, add_options
 from rich.console import Console
 from rich.table import Table
 from torch.nn import functional
@@ -29,6 +32,19 @@ from crossent.torch import cross_entropy
 SHAPES = ((60_000, 10), (65_536, 100), (8_192, 1_000), (2_048, 32_768), (512, 131_072))
 DTYPES = ("float32", "bfloat16", "float64")
 CONTENDERS = ("crossent", "in place", "eager", "compile")
+COPY = "copy"
+COLUMNS = {
+    "crossent_ms": "crossent ms",
+    "in_place_ms": "in place ms",
+    "eager_ratio": "eager /",
+    "compile_ratio": "compile /",
+    "eager_to_in_place": "eager / in place",
+    "in_place_to_copy": "in place / copy",
+    "crossent_peak": "peak: crossent",
+    "in_place_peak": "in place",
+    "eager_peak": "eager",
+    "compile_peak": "compile",
+}
 Step = Callable[[], float]
 
 
@@ -81,9 +97,17 @@ def times_of(n: int, classes: int, dtype: str, rounds: int) -> dict[str, list[fl
         tolerance = 0.02 if dtype == "bfloat16" else 1e-4
         if not abs(step.loss - expected) <= tolerance * expected:  # type: ignore[attr-defined]
             raise AssertionError(f"{name} returns {step.loss} where crossent returns {expected}")  # type: ignore[attr-defined]
-    found: dict[str, list[float]] = {name: [] for name in steps}
+    scratch = logits.clone()
+
+    def copy() -> float:
+        start = time.perf_counter()
+        scratch.copy_(logits)
+        return time.perf_counter() - start
+
+    timed = steps | {COPY: copy}
+    found: dict[str, list[float]] = {name: [] for name in timed}
     for _ in range(rounds):
-        for name, step in steps.items():
+        for name, step in timed.items():
             found[name].append(step())
     return found
 
@@ -114,17 +138,31 @@ def _memory(field: str) -> int:
         return next(int(line.split()[1]) for line in status if line.startswith(field))
 
 
-def goals(classes: int, dtype: str) -> dict[tuple[str, str], float]:
+def goals(classes: int, dtype: str) -> Goals:
     large = classes >= 1000
     if dtype == "bfloat16":
-        return {("eager", "crossent"): 1.5}
+        return {"eager_ratio": (">=", 1.5)}
     if dtype == "float64":
         return {}
-    return {
-        ("eager", "crossent"): 2.5,
-        ("compile", "crossent"): 1.3 if large else 1.0,
-        ("eager", "in place"): 8.0 if large else 0.0,
-    }
+    found = {"eager_ratio": (">=", 2.5), "compile_ratio": (">=", 1.3 if large else 1.0), "crossent_peak": ("<=", 1.05)}
+    return found | ({"eager_to_in_place": (">=", 8.0)} if large else {}) | {"in_place_peak": ("<=", 0.05)}
+
+
+def row_of(n: int, classes: int, dtype: str, options: argparse.Namespace) -> dict[str, Any]:
+    times = times_of(n, classes, dtype, options.rounds)
+
+    def ratio(slower: str, faster: str) -> float:
+        return statistics.median(a / b for a, b in zip(times[slower], times[faster]))
+
+    row: dict[str, Any] = {"dtype": dtype, "rows": n, "classes": classes, "rounds": options.rounds}
+    row |= {"crossent_ms": 1e3 * statistics.median(times["crossent"])}
+    row |= {"in_place_ms": 1e3 * statistics.median(times["in place"])}
+    row |= {"copy_ms": 1e3 * statistics.median(times[COPY])}
+    row |= {f"{peer}_ratio": ratio(peer, "crossent") for peer in ("eager", "compile")}
+    row |= {"eager_to_in_place": ratio("eager", "in place"), "in_place_to_copy": ratio("in place", COPY)}
+    if not options.no_memory:
+        row |= {f"{name.replace(' ', '_')}_peak": peak_of(name, n, classes, dtype) for name in CONTENDERS}
+    return row
 
 
 def main() -> int:
@@ -135,6 +173,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--no-memory", action="store_true", help="leave the peak memory out")
     parser.add_argument("--peak", nargs=4, help=argparse.SUPPRESS)
+    add_options(parser)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(options.threads)
@@ -142,24 +181,22 @@ def main() -> int:
         name, n, classes, dtype = options.peak
         print_peak(name, int(n), int(classes), dtype)
         return 0
-    console, missed = Console(width=max(140, Console().width)), 0
+    console, missed = Console(width=max(150, Console().width)), 0
+    results = Results("torch_speed", ("dtype", "rows", "classes", "threads"), options)
     for dtype in options.dtype:
         table = Table(title=f"loss and backward, {dtype}, {options.threads} threads", title_justify="left")
-        headings = ("rows x classes", "crossent ms", "in place ms", "eager /", "compile /", "eager / in place")
-        for heading in (*headings, "peak: crossent", "in place", "eager", "compile"):
+        for heading in ("rows x classes", *COLUMNS.values()):
             table.add_column(heading, justify="right")
         for shape in options.shapes:
             n, classes = map(int, shape.split("x"))
-            times = times_of(n, classes, dtype, options.rounds)
-            cells = [f"{1e3 * statistics.median(times[name]):.2f}" for name in CONTENDERS[:2]]
-            for pair in (("eager", "crossent"), ("compile", "crossent"), ("eager", "in place")):
-                ratio = statistics.median(a / b for a, b in zip(times[pair[0]], times[pair[1]]))
-                goal = goals(classes, dtype).get(pair, 0.0)
-                missed += ratio < goal
-                cells.append(f"{ratio:.2f}" if ratio >= goal else f"[red]{ratio:.2f} (goal {goal})[/red]")
-            if not options.no_memory:
-                cells += [f"{peak_of(name, n, classes, dtype):.2f}" for name in CONTENDERS]
-            table.add_row(f"{n} x {classes}", *cells)
+            row = row_of(n, classes, dtype, options)
+            aims = {name: goal for name, goal in goals(classes, dtype).items() if name in row}
+            roof = "a copy of the logits (in place)", row["in_place_to_copy"]
+            short = results.keep(row, threads=options.threads, goals=aims, roof=roof)
+            missed += len(short)
+            cells = {name: f"{row[name]:.2f}" if name in row else "-" for name in COLUMNS}
+            cells |= {name: f"[red]{cells[name]} (goal {aims[name][1]:g})[/red]" for name in short}
+            table.add_row(f"{n} x {classes}", *cells.values())
         console.print(table)
     console.print(f"crossent {crossent.__version__} ({crossent.cpu_level()}), torch {torch.__version__}")
     console.print("every goal reached" if not missed else f"{missed} goals missed (in red)")

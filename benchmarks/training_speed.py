@@ -7,12 +7,14 @@ it is; it is the floor. The NumPy loop must end at the engine's training log-los
 
 from __future__ import annotations
 
+import argparse
 import os
 import time
 from itertools import pairwise
 
 import numpy as np
 import scipy
+from results import Results, add_options
 from scipy.linalg.blas import sgemm
 from threadpoolctl import threadpool_limits
 
@@ -21,7 +23,8 @@ from crossent.training.network import layers
 
 ROWS, FEATURES, CLASSES, BATCH = 60_000, 784, 10, 128
 RATE, MOMENTUM, ALPHA = np.float32(0.05), np.float32(0.9), np.float32(1e-4)
-REPEATS = 7
+NETWORKS: dict[str, tuple[int, ...]] = {"none": (), "128": (128,), "512-512": (512, 512)}
+GOAL = 1.3  # times the products
 
 
 def data() -> tuple[np.ndarray, np.ndarray]:
@@ -88,7 +91,8 @@ def numpy_epoch(problem: Problem, theta: np.ndarray, order: np.ndarray) -> float
     return total / len(order)
 
 
-def compare(hidden: tuple[int, ...], x: np.ndarray, labels: np.ndarray) -> str:
+def compare(hidden: tuple[int, ...], x: np.ndarray, labels: np.ndarray, repeats: int) -> dict[str, object]:
+    """Return the row of one network."""
     examples = Examples(x, CLASSES, labels=labels)
     problem = Problem(examples, hidden, alpha=float(ALPHA), batch_size=BATCH, center=True)
     start = problem.initial_parameters(np.random.default_rng(0))
@@ -102,7 +106,7 @@ def compare(hidden: tuple[int, ...], x: np.ndarray, labels: np.ndarray) -> str:
         "NumPy": lambda: numpy_epoch(problem, start.copy(), order),
     }
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         for name, run in runs.items():
             began = time.perf_counter()
             run()
@@ -113,26 +117,36 @@ def compare(hidden: tuple[int, ...], x: np.ndarray, labels: np.ndarray) -> str:
     flops = problem.n_batches * sum(
         2 * BATCH * i * o * (3 if k else 2) for k, (i, o) in enumerate(pairwise(problem.layer_sizes))
     )
-    return (
-        f"{'-'.join(map(str, problem.layer_sizes)):>12}  {median['engine']:9.3f}  {median['products']:9.3f}  "
-        f"{median['NumPy']:9.3f}  {np.median(floor):8.2f} ({floor.min():.2f}-{floor.max():.2f})  "
-        f"{np.median(rival):8.2f} ({rival.min():.2f}-{rival.max():.2f})  {flops / median['products'] / 1e9:9.0f}"
-    )
+    row: dict[str, object] = {"network": "-".join(map(str, problem.layer_sizes)), "engine_s": median["engine"]}
+    row |= {"products_s": median["products"], "numpy_s": median["NumPy"], "repeats": repeats}
+    row |= {"engine_to_products": float(np.median(floor)), "least": floor.min(), "most": floor.max()}
+    return row | {"numpy_ratio": float(np.median(rival)), "products_gflops": flops / median["products"] / 1e9}
 
 
 def main() -> None:
     for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
         if name in os.environ:
             raise SystemExit(f"unset {name}: it makes OpenBLAS choose other products than a user gets")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hidden", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--repeats", type=int, default=7)
+    add_options(parser)
+    options = parser.parse_args()
+    results = Results("training_speed", ("network", "threads"), options)
     x, labels = data()
-    print(f"an epoch of {ROWS} rows in batches of {BATCH}; medians of {REPEATS} alternate runs, 1 thread")
+    print(f"an epoch of {ROWS} rows in batches of {BATCH}; medians of {options.repeats} alternate runs, 1 thread")
     print(f"NumPy {np.__version__}, SciPy {scipy.__version__}")
-    print(
-        "     network   engine s  products s    NumPy s   engine/products       NumPy/engine        GFLOP/s (products)"
-    )
+    print("       network   engine s  products s    NumPy s   engine/products       NumPy/engine  GFLOP/s (products)")
     with threadpool_limits(1):
-        for hidden in ((), (128,), (512, 512)):
-            print(compare(hidden, x, labels), flush=True)
+        for hidden in options.hidden:
+            row = compare(NETWORKS[hidden], x, labels, options.repeats)
+            goals = {"engine_to_products": ("<=", GOAL)} if hidden == "128" else {}
+            results.keep(row, threads=1, goals=goals, roof=("matrix products", row["engine_to_products"]))
+            print(
+                "{network:>14}  {engine_s:9.3f}  {products_s:10.3f}  {numpy_s:9.3f}  {engine_to_products:6.2f} "
+                "({least:.2f}-{most:.2f})  {numpy_ratio:17.2f}  {products_gflops:18.0f}".format_map(row),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How long each classifier takes to a given test log-loss on real data, beside its peers.
 
-    python benchmarks/training_tasks.py [TASK ...] [--threads 1] [--repeats 3] [--seconds 100]
+    python benchmarks/training_tasks.py [TASK ...] [--threads 1] [--methods METHOD ...] [--seconds 100]
 
 Settings (learning rate or strength of regularisation) are the best of a few on validation rows taken from the training
 rows. A method's budget (epochs or iterations) is then the least of its list whose test log-loss reaches the target; its
@@ -18,6 +18,8 @@ for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
     os.environ.pop(variable, None)
 
 import argparse
+import contextlib
+import importlib
 import math
 import statistics
 import sys
@@ -52,6 +54,8 @@ EPOCHS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 30)
 FEW_EPOCHS = (1, 2, 3, 5, 7, 10)
 STRENGTHS = (0.01, 0.1, 1.0)
 RATES = (0.05, 0.1, 0.2, 0.4)
+# Before any fit: the seconds of importing them are no part of it.
+IMPORTED = ("torch", "sklearn.linear_model", "sklearn.neural_network", "sklearnex", "snapml", "fasttext")
 Row = dict[str, object]
 
 
@@ -163,11 +167,12 @@ class Run(NamedTuple):
 class Contest:
     """One race under way: what every run of it took and reached, from the kept runs or run now."""
 
-    def __init__(self, chosen: Race, threads: int, longest: float, runs: Runs) -> None:
+    def __init__(self, chosen: Race, threads: int, longest: float, methods: list[str] | None, runs: Runs) -> None:
         self.threads, self.longest, self.runs = threads, longest, runs
         task = load(chosen.task)
         self.task = subset(task, chosen.rows) if chosen.rows else task
-        self.peers = [peer for peer in chosen.peers if peer.is_installed]
+        wanted = {chosen.peers[0].name, chosen.relative_to, *(methods or [peer.name for peer in chosen.peers])}
+        self.peers = [peer for peer in chosen.peers if peer.is_installed and peer.name in wanted]
         self.held_out: Task | None = None
         self.settings = {peer.name: self._choose(peer, chosen.settings_rows) for peer in self.peers}
 
@@ -230,9 +235,9 @@ class Contest:
         return Run(*map(statistics.median, zip(*(self.run(peer, budget, seed) for seed in seeds), strict=True)))
 
 
-def race(chosen: Race, threads: int, repeats: int, longest: float, runs: Runs) -> tuple[list[Row], list[Row]]:
+def race(chosen: Race, threads: int, options: argparse.Namespace, runs: Runs) -> tuple[list[Row], list[Row]]:
     """Return what each method needs to reach the targets, and the time and loss of every budget that was tried."""
-    contest = Contest(chosen, threads, longest, runs)
+    contest, repeats = Contest(chosen, threads, options.longest, options.methods, runs), options.repeats
     best = contest.best_loss(chosen.relative_to) if chosen.relative_to else 1.0
     # Rounded up, that the peer itself reaches its own.
     targets = tuple(math.ceil(best * times * 1e4 - 1e-9) / 1e4 for times in chosen.targets)
@@ -308,9 +313,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rows", type=int, help="training rows to draw, in the place of a race's own number")
     parser.add_argument("--longest", type=float, default=120.0, help="CPU seconds of a budget that is still tried")
+    parser.add_argument("--methods", nargs="+", metavar="METHOD", help="those that race with ours; all where not given")
     pieces.add_options(parser)
     add_options(parser)
     options = parser.parse_args()
+    for module in IMPORTED:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
     results = Results("training_tasks", ("race", "aim", "method", "threads"), options)
     curve_results = Results("training_curves", ("race", "method", "budget", "threads"), options)
     for name in options.races:
@@ -318,7 +327,7 @@ def main() -> None:
         runs = open_runs(f"training-{name}-{chosen.rows or 'all'}", options, started)
         for threads in options.threads:
             try:
-                table, curves = race(chosen, threads, options.repeats, options.longest, runs)
+                table, curves = race(chosen, threads, options, runs)
             except OutOfTime:
                 print(f"{name}: {runs.new} runs done, more to do: call again")
                 sys.exit(TRY_AGAIN)

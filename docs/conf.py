@@ -18,11 +18,16 @@ author = "The crossent maintainers"
 project_copyright = "2026, the crossent maintainers"
 version = release = crossent.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "mathml", "examples", "numpydoc"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "mathml", "examples", "numpydoc"]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build", "_generated", "figures"]
 default_role = "py:obj"
+
+# Notebooks are kept without outputs and run at every build; a cell that fails ends it.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
 toc_object_entries_show_parents = "hide"
 
 autodoc_typehints = "none"

@@ -28,7 +28,7 @@ Spec = Mapping[str, Any]
 
 
 class Number(float):
-    """A number that `3s` formats with three significant digits and no exponent."""
+    """A number that `3s` formats with three significant digits, and an exponent from a million on."""
 
     def __format__(self, spec: str) -> str:
         if not spec.endswith("s"):
@@ -38,6 +38,8 @@ class Number(float):
         digits = int(spec[:-1])
         if self == 0 or not math.isfinite(self):
             return f"{float(self):g}"
+        if abs(self) >= 1e6:
+            return f"{float(self):.{digits - 1}e}".replace("e+0", "e").replace("e+", "e")
         decimals = digits - 1 - math.floor(math.log10(abs(self)))
         return f"{round(float(self), decimals):,.{max(decimals, 0)}f}"
 
@@ -46,10 +48,16 @@ def specs() -> dict[str, Spec]:
     return tomllib.loads((ROOT / "docs" / "tables.toml").read_text(encoding="utf-8"))
 
 
+def written_pages() -> list[Path]:
+    """Return README.md and the pages of docs/ that are not made when the documentation is built."""
+    docs = ROOT / "docs"
+    found = [path for path in sorted(docs.rglob("*.md")) if not path.relative_to(docs).parts[0].startswith("_")]
+    return [ROOT / "README.md", *found]
+
+
 def pages() -> list[Path]:
     """Return the pages that hold tables of measured numbers."""
-    found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    return [path for path in found if "<!-- table: " in path.read_text(encoding="utf-8")]
+    return [path for path in written_pages() if "<!-- table: " in path.read_text(encoding="utf-8")]
 
 
 def rewritten(text: str, tables: Mapping[str, Spec], folder: Path = FOLDER) -> str:
@@ -107,7 +115,7 @@ def grouped(rows: list[Row], spec: Spec) -> list[list[Row]]:
 
 
 def marks(rows: list[Row], spec: Spec) -> list[str]:
-    return [" †" if any(row["disturbed"] == "yes" for row in group) else "" for group in grouped(rows, spec)]
+    return [" †" if any(row.get("disturbed") == "yes" for row in group) else "" for group in grouped(rows, spec)]
 
 
 def show(group: list[Row], template: str | Mapping[str, Any]) -> str:
@@ -140,7 +148,7 @@ def caption(rows: list[Row], spec: Spec) -> str:
     parts += [
         f"{name} {all_of(name).partition('+')[0]}" for name in ("crossent", *spec.get("peers", [])) if all_of(name)
     ]
-    disturbed = any(row["disturbed"] == "yes" for row in rows)
+    disturbed = any(row.get("disturbed") == "yes" for row in rows)
     return "Measured on " + ", ".join(parts) + "." + " † Other programs were running." * disturbed
 
 

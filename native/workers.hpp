@@ -70,7 +70,7 @@ class Workers {
   // cannot take a unit of the next one for its own.
   static constexpr std::uint64_t kNextJob = std::uint64_t(1) << 32, kClosed = kNextJob - 1, kJob = ~kClosed;
   // Looks before a thread sleeps. Each offers the core to others, so that a busy machine is not made busier; on an idle
-  // one they bridge the time between two jobs, up to about 100 µs: to sleep and be woken takes as long.
+  // one they bridge the time between two jobs, 100 to 200 µs: to sleep and be woken takes as long.
   static constexpr int kLooks = 400;
 
   template <class Work>

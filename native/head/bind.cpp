@@ -99,6 +99,40 @@ struct Held {
     chunk.survey(all, group);
   }
 
+  using Products = nb::ndarray<std::uint16_t, nb::ndim<2>, nb::device::cpu>;
+
+  NarrowTile<A> narrow_tile(const Products& z, std::int64_t first, A scale, const Given<A>& bias,
+                            const Given<A>& entry_product) const {
+    const auto width = static_cast<std::int64_t>(z.shape(1));
+    require(static_cast<std::int64_t>(z.shape(0)) == chunk.rows.count && (width == 1 || z.stride(1) == 1),
+            "a tile must have the chunk's rows, each in one piece");
+    require(first >= 0 && first + width <= chunk.rows.classes, "a tile's classes must lie in [0, classes)");
+    return {z.data(),
+            z.stride(0),
+            first,
+            width,
+            scale,
+            pointer(bias, chunk.rows.classes, "bias must have an entry per class"),
+            pointer(entry_product, chunk.rows.count * chunk.rows.entries, "entry_product must have the rows' entries")};
+  }
+
+  void survey_narrow(Products z, std::int64_t first, std::int64_t group, A scale, Given<A> bias,
+                     Given<A> entry_product) {
+    require(group >= 0 && group < chunk.rows.groups, "group must lie in [0, groups)");
+    const NarrowTile<A> all = narrow_tile(z, first, scale, bias, entry_product);
+    nb::gil_scoped_release release;
+    chunk.survey(all, group);
+  }
+
+  void gradient_narrow(Products z, std::int64_t first, A scale, Given<A> bias, Given<A> entry_product,
+                       Out<A> entry_grad) {
+    const NarrowTile<A> all = narrow_tile(z, first, scale, bias, entry_product);
+    require(static_cast<std::int64_t>(entry_grad.shape(0)) == chunk.rows.count * chunk.rows.entries,
+            "entry_grad must have the rows' entries");
+    nb::gil_scoped_release release;
+    chunk.gradient(all, entry_grad.data());
+  }
+
   void results(Out<double> loss, std::optional<Out<double>> lse, std::optional<Out<std::int32_t>> leader) {
     const auto n = static_cast<std::size_t>(chunk.rows.count);
     require(loss.shape(0) == n && (!lse || lse->shape(0) == n) && (!leader || leader->shape(0) == n),
@@ -271,6 +305,15 @@ void bind_type(nb::module_& m, const char* name) {
            "Add the bias to a tile of products and cap it.")
       .def("survey", &H::survey, nb::arg("z").noconvert(), nb::arg("first"), nb::arg("group"),
            "Take in a tile of logits; tiles come in the order of their classes.")
+      .def("survey_narrow", &H::survey_narrow, nb::arg("product").noconvert(), nb::arg("first"), nb::arg("group"),
+           nb::kw_only(), nb::arg("scale"), nb::arg("bias").noconvert().none(),
+           nb::arg("entry_product").noconvert().none(),
+           "Take in a tile of bfloat16 products, given as their bits: scale · product + bias are logits. The entries' "
+           "own products may be given with more digits.")
+      .def("gradient_narrow", &H::gradient_narrow, nb::arg("product").noconvert(), nb::arg("first"), nb::kw_only(),
+           nb::arg("scale"), nb::arg("bias").noconvert().none(), nb::arg("entry_product").noconvert().none(),
+           nb::arg("entry_grad_out").noconvert(),
+           "Overwrite a tile of products with the gradient; its entries go to entry_grad_out, and are 0 in the tile.")
       .def("conclude", &H::conclude, "Work out the losses, when all tiles have been taken in.")
       .def("thin", &H::thin, nb::arg("grad").noconvert(), nb::arg("first"), nb::arg("threshold"), nb::arg("seed"),
            nb::arg("row_number").noconvert(), "Round small entries of a tile's gradient to 0 or the threshold.")

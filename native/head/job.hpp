@@ -58,6 +58,17 @@ struct Tile {
   std::int64_t step, first, width, begin, end;
 };
 
+// A tile of another library's products, in bfloat16, of which the logits are scale · product + bias. Those of the rows'
+// entries, (count, entries), may be given with more digits.
+template <class A>
+struct NarrowTile {
+  std::uint16_t* product;
+  std::int64_t step, first, width;
+  A scale;
+  const A* bias;           // (C) or null
+  const A* entry_product;  // or null
+};
+
 template <class A>
 struct Kernels {
   // z = softcap · tanh((z + bias) / softcap); bias may be null, softcap 0.
@@ -79,6 +90,8 @@ struct Kernels {
                        std::int32_t* kept_out);
   // Numbers of 16 bits, bfloat16 or float16, to A.
   void (*widen)(const std::uint16_t* from, std::int64_t count, bool bfloat, A* to);
+  // To bfloat16.
+  void (*narrow)(const A* from, std::int64_t count, std::uint16_t* to);
 };
 
 }  // namespace crossent::head

@@ -72,6 +72,24 @@ struct Chunk {
     if (sums != nullptr) kernels().column_sums(tile, sums);
   }
 
+  void survey(const NarrowTile<A>& tile, std::int64_t group) {
+    by_widened_rows(tile, [&](const Tile<A>& part, std::uint16_t*) { kernels().survey(rows, part, group); });
+  }
+
+  // Overwrites the products with the gradient; its entries go to entry_grad_out, (count, entries), and are 0 in the
+  // tile, as the largest numbers of a row are not to be rounded to 8 bits.
+  void gradient(const NarrowTile<A>& tile, A* entry_grad_out) {
+    by_widened_rows(tile, [&](const Tile<A>& part, std::uint16_t* narrow) {
+      kernels().gradient(rows, part, part.z, part.step);
+      for_entries(part, [&](std::int64_t at, A& grad) {
+        entry_grad_out[at] = grad;
+        grad = 0;
+      });
+      for (std::int64_t i = 0; i < part.end - part.begin; i++)
+        kernels().narrow(part.z + i * part.step, part.width, narrow + i * tile.step);
+    });
+  }
+
   void thin(const Tile<A>& tile, const Thinning& thinning) {
     by_rows(tile, [&](const Tile<A>& part) {
       std::vector<std::int32_t> kept(static_cast<std::size_t>(part.width));
@@ -107,9 +125,44 @@ struct Chunk {
  private:
   static const Kernels<A>& kernels() { return head_kernels<A>(); }
 
+  static constexpr std::int64_t kRows = 16;
+
+  // Calls visit(place in (count, entries), entry of the tile).
+  template <class Visit>
+  void for_entries(const Tile<A>& tile, const Visit& visit) const {
+    for (std::int64_t at = tile.begin * rows.entries; at < tile.end * rows.entries; at++) {
+      const std::int64_t c = rows.entry_class[at] - tile.first;
+      if (c >= 0 && c < tile.width) visit(at, tile.z[(at / rows.entries - tile.begin) * tile.step + c]);
+    }
+  }
+
+  // Calls work(tile of logits, products that they are made from) for a few rows at a time, which stay in cache.
+  template <class Work>
+  void by_widened_rows(const NarrowTile<A>& tile, const Work& work) const {
+    const std::int64_t units = (rows.count + kRows - 1) / kRows;
+    const int threads = static_cast<int>(std::min<std::int64_t>(units, n_threads));
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+      std::vector<A> wide(static_cast<std::size_t>(kRows * tile.width));
+#pragma omp for schedule(static)
+      for (std::int64_t unit = 0; unit < units; unit++) {
+        Tile<A> part{wide.data(), tile.width, tile.first, tile.width, unit * kRows, 0};
+        part.end = std::min(part.begin + kRows, rows.count);
+        std::uint16_t* narrow = tile.product + part.begin * tile.step;
+        for (std::int64_t i = 0; i < part.end - part.begin; i++)
+          kernels().widen(narrow + i * tile.step, tile.width, true, part.z + i * part.step);
+        if (tile.entry_product != nullptr)
+          for_entries(part, [&](std::int64_t at, A& product) { product = tile.entry_product[at]; });
+        if (tile.scale != 1)
+          for (A& z : wide) z *= tile.scale;
+        if (tile.bias != nullptr || rows.softcap != 0) kernels().finish(part, tile.bias, rows.softcap);
+        work(part, narrow);
+      }
+    }
+  }
+
   template <class Work>
   void by_rows(const Tile<A>& tile, const Work& work) const {
-    constexpr std::int64_t kRows = 16;
     const std::int64_t units = (tile.end - tile.begin + kRows - 1) / kRows;
     const int threads = static_cast<int>(std::min<std::int64_t>(units, n_threads));
 #pragma omp parallel for schedule(dynamic) num_threads(threads) if (threads > 1)

@@ -146,7 +146,8 @@ std::pair<std::int64_t, double> train(Network<T>& network, const HeldRows<T>& da
                                       double dropout, std::uint64_t seed, double mass_per_row, double loss_limit,
                                       double feature_scale, std::int64_t steps_before, double weight_before,
                                       std::int64_t averaged_before, std::optional<nb::callable> sum,
-                                      std::optional<Vector<std::int64_t>> batch_rows) {
+                                      std::optional<Vector<std::int64_t>> batch_rows,
+                                      std::optional<Vector<std::int64_t>> place) {
   check(network, data, order, theta.shape(0));
   require(optimizer >= 0 && optimizer <= 2, "optimizer must be 0, 1 or 2");
   const auto kind = static_cast<Optimizer>(optimizer);
@@ -180,11 +181,14 @@ std::pair<std::int64_t, double> train(Network<T>& network, const HeldRows<T>& da
                         steps_before,
                         weight_before,
                         averaged_before};
-  require(sum.has_value() == batch_rows.has_value(), "sum and batch_rows go together");
+  require(sum.has_value() == batch_rows.has_value() && sum.has_value() == place.has_value(),
+          "sum, batch_rows and place go together");
+  require(!place || place->shape(0) == order.shape(0), "place: one per entry of order");
   require(!batch_rows || batch_rows->shape(0) == batches, "batch_rows: one per batch");
   Others<T> others;
   if (sum) {
     others.batch_rows = batch_rows->data();
+    others.place = place->data();
     others.sum = [&sum](T* values, std::int64_t n) {
       const nb::gil_scoped_acquire acquire;
       const std::size_t shape[1] = {static_cast<std::size_t>(n)};
@@ -280,7 +284,7 @@ void bind_type(nb::module_& m, const char* rows_name, const char* network_name) 
            nb::arg("l2"), nb::arg("l1"), nb::arg("dropout"), nb::arg("seed"), nb::arg("mass_per_row"),
            nb::arg("loss_limit"), nb::arg("feature_scale"), nb::arg("steps_before"), nb::arg("weight_before"),
            nb::arg("averaged_before"), nb::arg("sum").none() = nb::none(),
-           nb::arg("batch_rows").noconvert().none() = nb::none(),
+           nb::arg("batch_rows").noconvert().none() = nb::none(), nb::arg("place").noconvert().none() = nb::none(),
            "Take a step per batch; return the steps taken and the sum of their losses.")
       .def("gradient", &gradient<T>, nb::arg("rows"), nb::arg("order").noconvert(), nb::arg("theta").noconvert(),
            nb::arg("scale"), nb::arg("grad_out").noconvert(),

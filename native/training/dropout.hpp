@@ -12,14 +12,16 @@ inline std::uint64_t scrambled(std::uint64_t bits) {
   return bits ^ (bits >> 31);
 }
 
-// Sets a share of values [begin, end) to 0 and divides the others by what is left, so that the expected value stays.
+// Sets a share of n values to 0 and divides the others by what is left, so that the expected value stays. The first is
+// the one at `position` of all that the seed is for.
 template <class T>
-void drop_out(T* values, std::int64_t begin, std::int64_t end, double share, std::uint64_t seed) {
+void drop_out(T* values, std::int64_t n, std::int64_t position, double share, std::uint64_t seed) {
   const T kept_scale = static_cast<T>(1 / (1 - share));
   const auto threshold = static_cast<std::uint64_t>(share * 0x1p32);
-  const std::uint64_t start = scrambled(seed * 0x9e3779b97f4a7c15u);
-  for (std::int64_t i = begin; i < end; ++i) {
-    const std::uint64_t draw = scrambled(start + static_cast<std::uint64_t>(i + 1) * 0x9e3779b97f4a7c15u) >> 32;
+  const std::uint64_t start =
+      scrambled(seed * 0x9e3779b97f4a7c15u) + static_cast<std::uint64_t>(position + 1) * 0x9e3779b97f4a7c15u;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::uint64_t draw = scrambled(start + static_cast<std::uint64_t>(i) * 0x9e3779b97f4a7c15u) >> 32;
     values[i] = draw < threshold ? T(0) : values[i] * kept_scale;
   }
 }

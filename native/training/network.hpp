@@ -59,10 +59,12 @@ class Network {
   std::int64_t parameters() const { return blocks_.back().offset + blocks_.back().size; }
   const std::vector<Block>& blocks() const { return blocks_; }
 
-  // Leaves a share of the hidden units out of each row, until it is set to 0 again.
-  void set_dropout(double share, std::uint64_t seed) {
+  // Leaves a share of the hidden units out of each row, until it is set to 0 again. `place`, where it is not null, says
+  // which of the whole batch's rows each is, of which others are elsewhere.
+  void set_dropout(double share, std::uint64_t seed, const std::int64_t* place) {
     dropout_ = share;
     dropout_seed_ = seed;
+    dropout_place_ = place;
   }
 
   // The first layer of sparse rows.
@@ -226,9 +228,18 @@ class Network {
       }
       if (layer + 1 < layers()) {
         training_kernels<T>().relu(out + begin * units, (end - begin) * units);
-        if (dropout_ > 0) drop_out(out, begin * units, end * units, dropout_, dropout_seed_ * layers() + layer);
+        if (dropout_ > 0) drop_units_out(out, begin, end, layer);
       }
       theta = bias + units;
+    }
+  }
+
+  void drop_units_out(T* out, std::int64_t begin, std::int64_t end, std::int64_t layer) const {
+    const std::int64_t units = outputs(layer);
+    const std::uint64_t seed = dropout_seed_ * layers() + layer;
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t place = dropout_place_ ? dropout_place_[i] : i;
+      drop_out(out + i * units, units, place * units, dropout_, seed);
     }
   }
 
@@ -294,6 +305,7 @@ class Network {
   std::vector<Block> blocks_;
   double dropout_ = 0;
   std::uint64_t dropout_seed_ = 0;
+  const std::int64_t* dropout_place_ = nullptr;
   std::unique_ptr<SparseLayer<T>> sparse_layer_;
 
   FewClassLayer<T> few_class_layer_;

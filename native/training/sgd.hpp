@@ -31,11 +31,13 @@ struct Descent {
 };
 
 // Where a batch's rows are spread over processes: replaces the n values, this process's gradient by all parameters and
-// its loss behind them, by their sums over the processes; and how many rows each batch has in all of them.
+// its loss behind them, by their sums over the processes; how many rows each batch has in all of them; and, for each
+// entry of order, which of those rows of its batch it is.
 template <class T>
 struct Others {
   std::function<void(T* values, std::int64_t n)> sum;
   const std::int64_t* batch_rows = nullptr;
+  const std::int64_t* place = nullptr;
 };
 
 struct Progress {
@@ -116,17 +118,18 @@ class Descending {
     if (lazy_) network.sparse_layer().start_descent(rows.center, parameters.theta, parameters.state);
   }
 
-  // Takes the step of a batch unless its loss is over the limit. Order has `known` entries, the batch's n first.
-  bool step(std::int64_t batch, const std::int64_t* order, std::int64_t n, std::int64_t known, double rate,
-            double& loss) {
+  // Takes the step of a batch unless its loss is over the limit. Its n rows are those from `begin` of `known` on.
+  bool step(std::int64_t batch, const std::int64_t* order, std::int64_t begin, std::int64_t n, std::int64_t known,
+            double rate, double& loss) {
     const T* at = look_ahead();
     const std::int64_t batch_rows = others_.sum ? others_.batch_rows[batch] : n;
     const double scale = 1.0 / (descent_.mass_per_row * static_cast<double>(batch_rows));
     const std::int64_t steps = descent_.steps_before + batch + 1;
-    load(at, order, n, known);
-    network_.set_dropout(descent_.dropout, descent_.seed + static_cast<std::uint64_t>(steps));
+    load(at, order + begin, n, known - begin);
+    network_.set_dropout(descent_.dropout, descent_.seed + static_cast<std::uint64_t>(steps),
+                         others_.place ? others_.place + begin : nullptr);
     loss = network_.backpropagate(at, scale, workers_);
-    network_.set_dropout(0, 0);
+    network_.set_dropout(0, 0, nullptr);
     if (others_.sum) loss = sum_over_processes(loss);
     if (!(loss * scale <= descent_.loss_limit)) return false;
     weight_ += rate * rate;
@@ -222,8 +225,7 @@ Progress descend(Network<T>& network, const Descent& descent, const Rows<T>& row
   for (; progress.batches < batches; ++progress.batches) {
     const std::int64_t k = progress.batches;
     double loss = 0;
-    if (!run.step(k, order + bounds[k], bounds[k + 1] - bounds[k], bounds[batches] - bounds[k], learning_rate[k], loss))
-      break;
+    if (!run.step(k, order, bounds[k], bounds[k + 1] - bounds[k], bounds[batches], learning_rate[k], loss)) break;
     progress.loss += loss;
   }
   run.end();

@@ -15,6 +15,7 @@ Array = NDArray[Any]
 
 # The order of native/job.hpp.
 STORAGES = ("float16", "bfloat16", "float32", "float64")
+_INDEX = {"e": 0, "f": 2, "d": 3}  # by NumPy's character: a dtype's name takes a microsecond to put together
 # Below this, NumPy's own allocation is as quick as recycled pages.
 _PAGES_FROM = 1 << 20
 
@@ -53,14 +54,20 @@ def _from_dlpack(argument: str, value: Any) -> Array:
 def floating(argument: str, value: object) -> Array:
     """Return ``value`` as an array of one of the storage types, in native byte order."""
     array = as_array(argument, value)
-    if array.dtype.name not in STORAGES:
+    if not is_floating(array):
         raise TypeError(f"{argument} has dtype {array.dtype}: expected one of {', '.join(STORAGES)}")
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
+def is_floating(array: Array) -> bool:
+    """Return whether the array's dtype is one of the storage types, in either byte order."""
+    return array.dtype.char in _INDEX or array.dtype.name in STORAGES
+
+
 def storage_of(array: Array) -> int:
     """Return the index by which the kernels know the array's dtype."""
-    return STORAGES.index(array.dtype.name)
+    index = _INDEX.get(array.dtype.char)
+    return STORAGES.index(array.dtype.name) if index is None else index
 
 
 def compute_dtype(array: Array) -> np.dtype[Any]:
@@ -84,8 +91,11 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 
 def as_rows(array: Array, axis: int) -> Array:
     """Return the array as (rows, classes), the classes of a row contiguous; a view where the layout allows one."""
-    moved = np.moveaxis(array, axis, -1)
-    rows = moved.reshape(math.prod(moved.shape[:-1]), moved.shape[-1])
+    if array.ndim == 2 and axis == 1:
+        rows = array
+    else:
+        moved = np.moveaxis(array, axis, -1)
+        rows = moved.reshape(math.prod(moved.shape[:-1]), moved.shape[-1])
     regular = rows.flags.aligned and (rows.shape[1] <= 1 or rows.strides[1] == rows.itemsize)
     if regular and (rows.shape[0] <= 1 or rows.strides[0] % rows.itemsize == 0):
         return rows

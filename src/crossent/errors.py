@@ -54,7 +54,7 @@ class DataError(ValueError):
             where.append(f"column {column!r}")
         if row is not None:
             where.append(f"row {row}")
-        self.path, self.column, self.row = path, column, row
+        self.problem, self.path, self.column, self.row = problem, path, column, row
         told = f"{', '.join(where)}: {problem}" if where else problem
         # What it quotes may be of any length.
         super().__init__(told if len(told) <= _LONGEST else f"{told[: _LONGEST // 2]} … {told[-_LONGEST // 2 :]}")

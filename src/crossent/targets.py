@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from crossent.arrays import STORAGES, Array, as_array, as_rows, compute_dtype, contiguous
+from crossent.arrays import Array, as_array, as_rows, compute_dtype, contiguous, is_floating
 from crossent.conventions import TORCH, Convention
 from crossent.errors import invalid_type, invalid_value
 
@@ -85,16 +85,19 @@ def truth_of(
         raise ValueError(f'weight: there are no class weights in the convention "{convention.name}"')
     array = as_array("target", target)
     if array.dtype.kind in "iu":
-        labels = _labels(array, row_shape, classes, ignored, name)
-        class_weight, rows = _of_rows(convention, class_weight, rows, np.maximum(labels, 0))
-        truth = _truth_of_labels(labels, class_weight, rows, smoothing, logits)
-        kept = labels.size - np.count_nonzero(labels < 0) if convention.mean == "kept rows" else labels.size
-        return truth if convention.mean == "weights" else replace(truth, denominator=float(kept))
+        labels, kept = _labels(array, row_shape, classes, ignored, name)
+        if class_weight is not None and convention.weight == "row":
+            rows = _row_weights(class_weight[np.maximum(labels, 0)], rows)
+            class_weight = None
+        truth = _truth_of_labels(labels, kept, class_weight, rows, smoothing, logits)
+        if convention.mean == "weights":
+            return truth
+        return replace(truth, denominator=_total(None, kept if convention.mean == "kept rows" else None, labels.size))
     if not convention.distributions:
         raise TypeError(
             f'target has dtype {array.dtype}: expected integers, the only labels in the convention "{convention.name}"'
         )
-    if array.dtype.name not in STORAGES:
+    if not is_floating(array):
         raise TypeError(f"target has dtype {array.dtype}: expected integers (labels) or floats (distributions)")
     if array.shape != shape:
         expected = f"{shape}, the shape of {name}, for distributions (labels are integers)"
@@ -103,31 +106,26 @@ def truth_of(
         raise invalid_value("ignore_index", ignored, "a negative number with distributions, which have no label")
     probs = _distributions(as_rows(array, axis), logits)
     n = probs.shape[0]
-    class_weight, rows = _of_rows(convention, class_weight, rows, probs.argmax(axis=1))
+    if class_weight is not None and convention.weight == "row":
+        rows = _row_weights(class_weight[probs.argmax(axis=1)], rows)
+        class_weight = None
     cast = None if class_weight is None else class_weight.astype(compute_dtype(logits))
     denominator = float(n) if rows is None or convention.mean != "weights" else float(rows.sum())
     return Truth(None, probs, cast, smoothing, rows, None, denominator)
 
 
-def _of_rows(
-    convention: Convention, class_weight: Array | None, rows: Array | None, likeliest: Array
-) -> tuple[Array | None, Array | None]:
-    """Turn class weights into row weights where the convention has them weigh the rows of their class."""
-    if class_weight is None or convention.weight != "row":
-        return class_weight, rows
-    of_class = class_weight[likeliest]
-    return None, of_class if rows is None else of_class * rows
+def _row_weights(of_class: Array, rows: Array | None) -> Array:
+    return of_class if rows is None else of_class * rows
 
 
 def _truth_of_labels(
-    labels: Array, class_weight: Array | None, rows: Array | None, smoothing: float, logits: Array
+    labels: Array, kept: Array | None, class_weight: Array | None, rows: Array | None, smoothing: float, logits: Array
 ) -> Truth:
-    kept = None if labels.size == 0 or labels.min() >= 0 else labels >= 0
     if class_weight is None:
         denominator = _total(rows, kept, labels.size)
         return Truth(labels, None, None, smoothing, rows, None, denominator)
-    of_label = class_weight[np.where(labels < 0, 0, labels)] if labels.size else np.zeros(0)
-    combined = of_label if rows is None else of_label * rows
+    of_label = class_weight[np.maximum(labels, 0)]
+    combined = _row_weights(of_label, rows)
     denominator = _total(combined, kept, labels.size)
     if smoothing == 0:
         return Truth(labels, None, None, 0.0, combined, None, denominator)
@@ -142,23 +140,26 @@ def _total(weights: Array | None, kept: Array | None, n: int) -> float:
     return float(weights.sum() if kept is None else weights[kept].sum())
 
 
-def _labels(array: Array, row_shape: tuple[int, ...], classes: int, ignored: int, name: str) -> Array:
+def _labels(
+    array: Array, row_shape: tuple[int, ...], classes: int, ignored: int, name: str
+) -> tuple[Array, Array | None]:
+    """Return the labels, -1 where a row is ignored, and which rows are kept: None for all."""
     if array.shape != row_shape:
         raise ValueError(
             f"target has shape {array.shape}: expected {row_shape}, the shape of {name} without its class axis"
         )
     labels = array.reshape(-1)
     if labels.size == 0:
-        return labels.astype(np.int64)
+        return labels.astype(np.int64), None
     low, high = int(labels.min()), int(labels.max())
     if low >= 0 and high < classes and not low <= ignored <= high:
-        return contiguous(labels, np.int64)
+        return contiguous(labels, np.int64), None
     is_ignored = labels == ignored
     bad = ~is_ignored & ((labels < 0) | (labels >= classes))
     if bad.any():
         place = _place("target", int(np.argmax(bad)), row_shape)
         raise ValueError(f"{place} = {labels[np.argmax(bad)]} is outside [0, {classes})")
-    return np.where(is_ignored, -1, labels).astype(np.int64)
+    return np.where(is_ignored, -1, labels).astype(np.int64), ~is_ignored
 
 
 def _distributions(rows: Array, logits: Array) -> Array:
@@ -178,7 +179,7 @@ def _distributions(rows: Array, logits: Array) -> Array:
 
 def _weights(argument: str, value: object, shape: tuple[int, ...], of: str) -> Array:
     array = as_array(argument, value)
-    if array.dtype.kind not in "iuf" and array.dtype.name not in STORAGES:
+    if array.dtype.kind not in "iuf" and not is_floating(array):
         raise TypeError(f"{argument} has dtype {array.dtype}: expected real numbers")
     if array.shape != shape:
         raise ValueError(f"{argument} has shape {array.shape}: expected {shape}, one for each of {of}")

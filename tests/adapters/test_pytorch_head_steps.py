@@ -144,8 +144,8 @@ def test_results_agree_across_budgets_and_repeat_bit_by_bit(seed, dtype):
         return loss.detach(), *torch.autograd.grad(loss, leaves)
 
     exact = None
-    # Of the largest entry: float32 sums rows in another order, what bfloat16 sees of that is its last bit.
-    tolerance = {torch.float32: 16, torch.bfloat16: 1}[dtype] * torch.finfo(dtype).eps
+    # Of the largest entry: in bfloat16 chunks of other rows round their sums elsewhere.
+    tolerance = {torch.float32: 0, torch.bfloat16: 1}[dtype] * torch.finfo(dtype).eps
     for budget in ("1B", "100KiB", "700KiB", "64MiB"):
         got, again = results(budget), results(budget)
         assert all(map(torch.equal, got, again))

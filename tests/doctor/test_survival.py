@@ -33,7 +33,7 @@ def doctor(script: Path, *arguments: str, options: tuple[str, ...] = (), report:
         cwd=script.parent,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         env={**os.environ, "COLUMNS": "100", "OMP_NUM_THREADS": "1"},
     )
     return done, json.loads(report.read_text(encoding="utf-8"))
@@ -118,6 +118,42 @@ def test_means_over_unequal_ranks_are_found_and_a_common_denominator_is_accepted
     assert report["findings"] == []
     assert report["ended"] == "normally"
     assert done.returncode == 0
+
+
+def torchrun(script: Path, *arguments: str, report: Path):
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "crossent"]
+    return subprocess.run(
+        [*run, *command(script, *arguments, report=report)[3:]],
+        cwd=script.parent,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "COLUMNS": "100", "OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_ranks_that_torchrun_starts_give_one_report_also_where_one_of_them_fails(tmp_path):
+    script, path = SURVIVED / "launched.py", tmp_path / "report.json"
+    done = torchrun(script, "--fail", report=path)
+    report = json.loads(path.read_text(encoding="utf-8"))
+    assert findings(report) == marks(script)
+    assert report["steps"] == 6
+    assert report["ended"] == "exit status 3"
+    assert report["notes"] == []
+    assert done.stdout.count("mean-over-ranks") == 1
+    assert done.returncode != 0
+
+
+def test_a_compiled_loss_is_seen_on_request(tmp_path):
+    script = SURVIVED / "compiled_step.py"
+    options = ("--see-compiled", "--every", "2")
+    done, report = doctor(SURVIVED / "compiled_with_mistake.py", options=options, report=tmp_path / "mistake.json")
+    assert findings(report) == marks(SURVIVED / "compiled_with_mistake.py")
+    assert report["findings"][0]["count"] == 3
+    assert "still compiled: True" in done.stdout
+    _, report = doctor(script, options=options, report=tmp_path / "fixed.json")
+    assert report["findings"] == report["notes"] == []
+    assert report["steps"] == 2
 
 
 def test_the_exit_status_of_the_script_is_passed_on(tmp_path):

@@ -182,6 +182,53 @@ def test_other_threads_go_on():
     assert same(outcome[0][0], train()[0])
 
 
+def test_training_in_another_thread_is_said_to_be_unseen():
+    with ct.doctor() as report:
+        for target in (train, train):
+            thread = threading.Thread(target=target)
+            thread.start()
+            thread.join()
+    assert report.steps == 0
+    assert report.findings == []
+    (note,) = report.notes
+    assert "another thread" in note
+
+
+def test_training_beside_another_thread_that_trains_is_watched_at_its_own_steps():
+    done = threading.Event()
+
+    def others():
+        while not done.is_set():
+            train(steps=1)
+
+    thread = threading.Thread(target=others)
+    with ct.doctor(sample_every=4) as report:
+        thread.start()
+        train(lambda z, y: functional.cross_entropy(torch.softmax(z, dim=1), y), steps=12)
+        done.set()
+        thread.join()
+    assert report.findings[0].count == 3
+
+
+def test_parts_that_are_a_little_uneven_are_a_warning_and_very_uneven_ones_an_error():
+    def severity(*sizes):
+        torch.manual_seed(0)
+        model = nn.Linear(5, 3)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        with ct.doctor() as report:
+            for n in sizes:
+                (functional.cross_entropy(model(torch.randn(n, 5)), torch.arange(n) % 3) / len(sizes)).backward()
+            optimizer.step()
+        ((share, found),) = [
+            (one.numbers["share of the gradient's weight on the wrong rows"], one.severity) for one in report.findings
+        ]
+        return share, found
+
+    # A quarter of the weight for every part, and of the rows 100/370 and 70/370.
+    assert severity(100, 100, 100, 70) == (pytest.approx(1 / 4 - 70 / 370), "error")
+    assert severity(100, 100, 100, 85) == (pytest.approx(1 / 4 - 85 / 385), "warning")
+
+
 def test_watching_stops_after_the_given_number_of_calls():
     with ct.doctor(steps=2) as report:
         for rows in range(4):

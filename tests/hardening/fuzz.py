@@ -73,8 +73,8 @@ def limit() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, resource.RLIM_INFINITY))
 
 
-def fuzz(name: str, runs: int, seed: int, seconds: float, last: Path | None) -> list[str]:
-    """Try so many inputs, keep the first of each problem, and return the problems."""
+def fuzz(name: str, runs: int, seed: int, seconds: float, last: Path | None, tally: Path | None) -> list[str]:
+    """Try so many inputs, keep the first of each problem, add their number to the tally, and return the problems."""
     from hardening.targets import TARGETS
 
     target, rng = TARGETS[name], random.Random(seed)
@@ -99,6 +99,9 @@ def fuzz(name: str, runs: int, seed: int, seconds: float, last: Path | None) -> 
             problems[str(place)] = keep(name, parts)
             print(f"{name}: {problem}  [{problems[str(place)]}]", flush=True)
         done += 1
+    if tally is not None:
+        with tally.open("a", encoding="utf-8") as file:
+            file.write(f"{name},{seed},{done},{len(problems)}\n")
     took, most = time.monotonic() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
     print(f"{name}: {done} inputs, {done / took:.0f}/s, slowest {slowest:.3f} s, at most {most} MiB", flush=True)
     return list(problems)
@@ -136,6 +139,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=float("inf"))
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "little"))
     parser.add_argument("--last", type=Path, help="keep the input being tried in this file")
+    parser.add_argument("--tally", type=Path, help="add target, seed, inputs and problems to this CSV file")
     parser.add_argument("--replay", action="store_true", help="try the inputs kept first")
     arguments = parser.parse_args()
     faulthandler.enable()
@@ -144,7 +148,7 @@ def main() -> int:
     for name in NAMES if arguments.target == "all" else (arguments.target,):
         if arguments.replay:
             problems += replay(name)
-        problems += fuzz(name, arguments.runs, arguments.seed, arguments.seconds, arguments.last)
+        problems += fuzz(name, arguments.runs, arguments.seed, arguments.seconds, arguments.last, arguments.tally)
     return 1 if problems else 0
 
 

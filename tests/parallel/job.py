@@ -30,19 +30,28 @@ def main(out, fault):
 
     if faulty and fault == "full disk":
         fill_the_disk(out)
+
+    def say_ready(event):
+        if event.kind == "epoch" and event.epoch == EPOCH and rank == 0:
+            (out / "ready").touch()
+
     with closing_group():
         dist.init_process_group("gloo", timeout=timedelta(seconds=5))
         x, y = load_digits(return_X_y=True)
         model = SoftmaxClassifier(
             (16,),
-            max_epochs=8,
+            max_epochs=100_000 if fault == "interrupt" else 8,
             random_state=0,
             distributed=True,
             checkpoint=out / "checkpoints",
-            callbacks=[break_down],
+            callbacks=[break_down, say_ready],
         )
         part = np.array_split(np.arange(len(x)), size)[rank]
-        model.fit(x[part], y[part])
+        try:
+            model.fit(x[part], y[part])
+        except KeyboardInterrupt:
+            np.savez(out / f"interrupted-{rank}.npz", *model.coefs_, *model.intercepts_, model.loss_curve_)
+            return
         if rank == 0:
             np.savez(out / "model.npz", *model.coefs_, *model.intercepts_)
             told = {"lives": 1 + life, "left": os.listdir(out / "checkpoints")}

@@ -144,6 +144,19 @@ FAULTS = {
     "no tensor": (_replace(x=[[1.0]]), TypeError, "x is a list: expected a tensor"),
     "option": (_replace(label_smoothing=0.2), ValueError, "label_smoothing is 0.1 on rank 0 and 0.2 on rank"),
     "bad option": (_replace(label_smoothing=1.5), ValueError, "label_smoothing = 1.5: expected a number in [0, 1]"),
+    "returned": (_replace(return_lse=True), ValueError, "return_lse is False on rank 0 and True on rank"),
+    "few classes": (
+        _replace(target=(torch.zeros(6, 2, dtype=torch.int64), torch.ones(6, 2))),
+        ValueError,
+        "target is labels on rank 0 and distributions over 2 classes on rank",
+    ),
+    "pair of targets": (_replace(target=(1, 2)), TypeError, "expected a tensor, or a pair of tensors (indices,"),
+    "shapes of a pair": (
+        _replace(target=(torch.zeros(6, 2, dtype=torch.int64), torch.ones(6, 3))),
+        ValueError,
+        "target has shapes (6, 2), (6, 3): expected (6, 'k') for both",
+    ),
+    "shift": (_replace(shift=-1), ValueError, "shift = -1: expected an integer of at least 0"),
     "reduction": (_replace(reduction="none"), ValueError, "reduction is mean on rank 0 and none on rank"),
     "budget": (_replace(max_memory="much"), ValueError, "max_memory = 'much': expected a positive number of bytes"),
     "frozen x": (
@@ -163,8 +176,8 @@ FAULTS = {
 }
 # Where the other ranks hold nothing to compare with, these are no faults.
 NEED_TWO = {
-    "dtype", "number of rows", "option", "reduction", "frozen x", "other x", "other target", "target ignored",
-    "other sample weight", "other normalizer",
+    "dtype", "number of rows", "option", "returned", "few classes", "reduction", "frozen x", "other x",
+    "other target", "target ignored", "other sample weight", "other normalizer",
 }  # fmt: skip
 
 
@@ -217,8 +230,9 @@ def payloads(options, rows, labels=True, dtype=torch.float32, settle=True):
     arguments = {n: t.detach().to(dtype if t.is_floating_point() else t.dtype) for n, t in arguments.items()}
     for name in ("x", "weight_shard"):
         arguments[name].requires_grad_()
+    arguments |= options
     if settle:
-        class_parallel_cross_entropy(**arguments, **options)
+        class_parallel_cross_entropy(**arguments)
     sizes, all_reduce = [], dist.all_reduce
 
     def counted(values, op=dist.ReduceOp.SUM, group=None):
@@ -227,7 +241,8 @@ def payloads(options, rows, labels=True, dtype=torch.float32, settle=True):
 
     dist.all_reduce = counted
     try:
-        class_parallel_cross_entropy(**arguments, **options).sum().backward()
+        found = class_parallel_cross_entropy(**arguments)
+        (found[0] if isinstance(found, tuple) else found).sum().backward()
     finally:
         dist.all_reduce = all_reduce
     return sizes

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from sklearn.datasets import load_digits
 
 from crossent.estimators import SoftmaxClassifier
+from crossent.training import engine
 
 CASES = {
     "linear": {},
@@ -22,6 +23,7 @@ CASES = {
     "average": {"average": True, "nesterov": True, "schedule": "cosine"},
     "balanced": {"class_weight": "balanced", "label_smoothing": 0.1},
     "raw features": {"center": False, "feature_rates": False},
+    "dropout": {"hidden_layer_sizes": (16, 8), "dropout": 0.3},
 }
 KINDS = ("dense", "bytes", "sparse", "soft", "weighted", "names")
 
@@ -76,6 +78,8 @@ def result(model):
 
 
 def spread(options, kind):
+    # So that epochs come in several pieces here, and in one in the process alone.
+    engine.CHUNK_FLOPS = 2e6
     x, _, _ = data(kind)
     return fitted(options, kind, parts(x.shape[0], dist.get_world_size())[dist.get_rank()], distributed=True)
 

@@ -6,7 +6,7 @@ import torch
 
 from crossent.torch.parallel import step_cost
 
-D = 4
+D, ROWS = 4, 11
 
 
 @pytest.mark.parametrize("rows", [0, 1, 37])
@@ -36,3 +36,24 @@ def test_another_number_of_rows_costs_one_small_reduction_more(pools):
     pools[2].run(rank_work.payloads, {}, 5)
     for answer in pools[2].run(rank_work.payloads, {}, 8, True, torch.float32, False):
         assert answer == [("MAX", 4 * 6), ("MAX", 4 * 9), ("SUM", 8 * (2 * 8 + 5)), ("SUM", 4 * (8 * D + 1))]
+
+
+@pytest.mark.parametrize(
+    ("labels", "columns", "top"), [(True, 3, ROWS + 1), (False, 5, 2 * ROWS + 1)], ids=["labels", "distributions"]
+)
+def test_the_accuracy_costs_a_column_and_that_of_distributions_one_of_the_maximum(pools, labels, columns, top):
+    options = {"return_accuracy": True, "return_lse": True}
+    for answer in pools[2].run(rank_work.payloads, options, ROWS, labels):
+        assert answer == [("MAX", 4 * top), ("SUM", 8 * (columns * ROWS + 5)), ("SUM", 4 * (ROWS * D + 1))]
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_the_gradient_of_a_few_classes_probabilities_rides_with_that_of_x(pools, grad):
+    k = 3
+    options = {"target": (torch.zeros(ROWS, k, dtype=torch.int64), torch.ones(ROWS, k, requires_grad=grad))}
+    for answer in pools[2].run(rank_work.payloads, options, ROWS):
+        assert answer == [
+            ("MAX", 4 * (ROWS + 1)),
+            ("SUM", 8 * (4 * ROWS + 5)),
+            ("SUM", 4 * (ROWS * (D + k * grad) + 1)),
+        ]

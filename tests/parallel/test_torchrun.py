@@ -3,8 +3,10 @@
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +15,29 @@ import pytest
 JOB = Path(__file__).with_name("job.py")
 
 
-def torchrun(*arguments, ranks=2, restarts=3, cwd=None):
+def launched(*arguments, ranks=2, restarts=3, **more):
     # Without the first, restarts may read a dead attempt's addresses.
     environment = {**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
     command += [f"--max-restarts={restarts}", "--monitor-interval=0.2", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=180)
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0, **more
+    )
+
+
+def torchrun(*arguments, **more):
+    job = launched(*arguments, **more)
+    out, err = ended(job)
+    return subprocess.CompletedProcess(job.args, job.returncode, out, err)
+
+
+def ended(job, timeout=180):
+    try:
+        return job.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        job.terminate()  # which it hands on to its ranks
+        job.communicate(timeout=60)
+        raise
 
 
 @contextlib.contextmanager
@@ -83,6 +102,18 @@ def test_a_directory_that_cannot_be_written_is_said_by_every_rank(tmp_path):
         done = torchrun(JOB, place, "none", restarts=0)
     assert done.returncode != 0
     assert "Read-only file system" in done.stderr
+
+
+def test_ctrl_c_stops_all_ranks_at_one_step_with_the_model_so_far(tmp_path):
+    job = launched(JOB, tmp_path, "interrupt", restarts=0)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "ready").exists() and job.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    job.send_signal(signal.SIGINT)
+    err = ended(job)[1]
+    assert (tmp_path / "interrupted-0.npz").exists(), err
+    same(tmp_path / "interrupted-0.npz", tmp_path / "interrupted-1.npz")
+    assert any((step / "manifest.json").exists() for step in (tmp_path / "checkpoints").iterdir())
 
 
 @pytest.mark.slow

@@ -155,8 +155,8 @@ void finish(const Tile<A>& tile, const A* bias, double softcap) {
 
 template <class A>
 constexpr crossent::head::Kernels<A> head_kernels() {
-  return {head::finish<A>,          head::survey<A>,      head::conclude<A>, head::gradient<A>,
-          head::target_gradient<A>, head::column_sums<A>, head::thin<A>,     head::widen<A>};
+  return {head::finish<A>,      head::survey<A>, head::conclude<A>, head::gradient<A>, head::target_gradient<A>,
+          head::column_sums<A>, head::thin<A>,   head::widen<A>,    head::narrow<A>};
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// A row of the gradient with few entries and the same expectation; and numbers of 16 bits made wide.
+// A row of the gradient with few entries and the same expectation; and numbers of 16 bits made wide, and back.
 #pragma once
 
 #include "../../kernels/floats.hpp"
@@ -65,6 +65,12 @@ void widen(const std::uint16_t* from, i64 count, bool bfloat, A* to) {
 #pragma omp simd
     for (i64 i = 0; i < count; i++) to[i] = A(Float16::load(from[i]));
   }
+}
+
+template <class A>
+void narrow(const A* from, i64 count, std::uint16_t* to) {
+#pragma omp simd
+  for (i64 i = 0; i < count; i++) to[i] = BFloat16::store(float(from[i]));
 }
 
 }  // namespace head

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from crossent.torch.doctor import Report
 
 _FAIL_ON = ("error", "warning", "never")
+_children: list[subprocess.Popen[bytes]] = []
 
 
 def command(
@@ -32,16 +35,22 @@ def command(
         str, typer.Option(metavar="SEVERITY", help="Exit with 1 at a finding of it: error, warning or never.")
     ] = "error",
     grad_check: Annotated[bool, typer.Option("--grad-check", help="Compare gradients with the exact ones.")] = False,
+    see_compiled: Annotated[
+        bool, typer.Option("--see-compiled", help="Run the steps looked at without torch.compile, to see inside.")
+    ] = False,
 ) -> None:
     """Run a training script in PyTorch, unmodified, and report mistakes with its loss.
 
-    The script computes the same bits as without. Its own exit status is passed on when it fails.
+    The script computes the same bits as without, but for --see-compiled. Its own exit status is passed on when it
+    fails.
 
     Examples:
 
         crossent doctor train.py --epochs 1
 
         crossent doctor --every 10 --json report.json --fail-on warning train.py
+
+        torchrun --nproc-per-node 2 -m crossent doctor train.py
     """
     if fail_on not in _FAIL_ON:
         raise invalid_choice("--fail-on", fail_on, _FAIL_ON)
@@ -50,10 +59,16 @@ def command(
     for path in (json, html):
         if path is not None and not path.parent.is_dir():
             raise DataError(f"cannot be written: there is no folder {path.parent}", path=path)
-    settings = {"steps": steps, "sample_every": every, "grad_check": grad_check}
-    report, status = _watched(str(script), arguments or [], settings)
-    _write(report, json, html)
-    _print(report)
+    settings = {"steps": steps, "sample_every": every, "grad_check": grad_check, "see_compiled": see_compiled}
+    with _passing_signals_on():
+        own, status = _watched(str(script), arguments or [], settings)
+        from crossent.torch.doctor.launched import own_path, together
+
+        report = together(own)
+        if report is None:  # the first rank tells it
+            raise typer.Exit(status)
+        _write(report, json and own_path(json), html and own_path(html))
+        _print(report)
     worst = ("error",) if fail_on == "error" else ("error", "warning")
     found = fail_on != "never" and any(finding.severity in worst for finding in report.findings)
     raise typer.Exit(status or int(found))
@@ -77,19 +92,28 @@ def _watched(script: str, arguments: list[str], settings: dict[str, Any]) -> tup
 
 
 def _run(run: list[str]) -> int:
-    """Run a process to its end; signals that would end this one go to it."""
+    """Run a process to its end."""
     child = subprocess.Popen(run)
+    _children.append(child)
+    return child.wait()
+
+
+@contextmanager
+def _passing_signals_on() -> Iterator[None]:
+    """Send what would end this process to the script instead; and once that is over, report all the same."""
 
     def forward(number: int, frame: FrameType | None) -> None:
-        # A terminal's Ctrl-C reaches the script by itself.
-        if not (number == signal.SIGINT and sys.stdin.isatty()) and child.poll() is None:
-            child.send_signal(number)
+        for child in _children:
+            # A terminal's Ctrl-C reaches the script by itself.
+            if not (number == signal.SIGINT and sys.stdin.isatty()) and child.poll() is None:
+                child.send_signal(number)
 
     kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, forward) for number in kinds}
     try:
-        return child.wait()
+        yield
     finally:
+        _children.clear()
         for number, handler in before.items():
             signal.signal(number, handler)
 

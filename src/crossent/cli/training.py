@@ -9,6 +9,7 @@ from pathlib import Path
 from crossent.cli import comparison, console
 from crossent.cli.options import Options
 from crossent.cli.progress import Progress
+from crossent.cli.spread_rows import read_spread
 from crossent.cli.spread_run import Place
 from crossent.cli.streamed_rows import is_streamed, read_streamed
 from crossent.cli.training_rows import Rows, read_whole
@@ -59,9 +60,7 @@ def _train_and_tell(options: Options, place: Place) -> Outcome | None:
     progress = Progress(quiet=options.quiet)
     interrupted, fit_seconds = False, 0.0
     try:
-        rows = place.together(
-            lambda: read_streamed(options, unfinished.rows) if is_streamed(options) else read_whole(options)
-        )
+        rows = _read(options, unfinished, place)
         if not options.quiet:
             for text in rows.notes:
                 console.note(text)
@@ -93,6 +92,12 @@ def _train_and_tell(options: Options, place: Place) -> Outcome | None:
     if options.compare is not None and not interrupted:
         _compare(comparison.of_evaluation("crossent", fit_seconds, evaluation), rows)
     return Outcome(model, evaluation, rows.scored, report, interrupted)
+
+
+def _read(options: Options, unfinished: Unfinished, place: Place) -> Rows:
+    if place.ranks is not None:
+        return read_spread(options, place.ranks)
+    return read_streamed(options, unfinished.rows) if is_streamed(options) else read_whole(options)
 
 
 def _model(options: Options, rows: Rows, estimator: SoftmaxClassifier) -> TrainedModel:
@@ -155,9 +160,8 @@ def _fit(
             if rows.shuffled is not None:
                 estimator.fit_stream(rows.shuffled.batches, classes=classes, validation=held_out)
             else:
-                here, weights = place.own(len(training)), training.dataset.weights
-                weights = None if weights is None else weights[here]
-                estimator.fit(training.x[here], training.truth[here], weights, classes=classes, validation=held_out)
+                weights = training.dataset.weights
+                estimator.fit(training.x, training.truth, weights, classes=classes, validation=held_out)
     except KeyboardInterrupt:
         if not hasattr(estimator, "coefs_"):
             raise  # stopped before there was a model

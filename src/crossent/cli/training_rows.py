@@ -54,6 +54,8 @@ class Rows:
         The share of each class in training.
     shuffled : ShuffledRows, optional
         All training rows, where they are streamed.
+    n_training : int, optional
+        How many training rows there are, where other processes hold some of them.
     """
 
     parts: dict[str, Part]
@@ -63,12 +65,14 @@ class Rows:
     frequencies: NDArray[np.float64]
     notes: list[str]
     shuffled: ShuffledRows | None = None
+    n_training: int | None = None
 
     @property
     def counts(self) -> dict[str, int]:
         """How many rows each part has."""
         counts = {name: len(part) for name, part in self.parts.items()}
-        return counts if self.shuffled is None else counts | {"training": self.shuffled.n_rows}
+        total = self.n_training if self.shuffled is None else self.shuffled.n_rows
+        return counts if total is None else counts | {"training": total}
 
     @property
     def scored(self) -> str:
@@ -84,7 +88,7 @@ def read_whole(options: Options) -> Rows:
     notes += encoder.notes
     label = label_name(options)
     if isinstance(options.test, str):
-        datasets["test"] = _read_test(options, options.test, encoder.text_columns, notes)
+        datasets["test"] = read_test(options, encoder.text_columns, notes)
     parts = {name: encode(dataset, encoder, classes, label, notes) for name, dataset in datasets.items()}
     training = parts["training"]
     frequencies = class_mass(training.truth, training.dataset.weights, len(classes))
@@ -132,7 +136,7 @@ def _read(options: Options, notes: list[str]) -> tuple[dict[str, Dataset], list[
     rng = np.random.default_rng(options.seed)
     # A test file is read later, once it is known which of its columns are text.
     if options.test is None and options.data in NAMES:
-        datasets["test"] = read_dataset(options.data, part="test", **reading)
+        datasets["test"] = read_test(options, reading["text_columns"], notes)
     elif isinstance(options.test, float) and options.test:
         rest, datasets["test"] = _hold_out(rest, classes, label, options.test, rng, "--test")
     if options.validation:
@@ -140,7 +144,9 @@ def _read(options: Options, notes: list[str]) -> tuple[dict[str, Dataset], list[
     return {"training": rest, **datasets}, classes
 
 
-def _read_test(options: Options, path: str, text_columns: Collection[str], notes: list[str]) -> Dataset:
+def read_test(options: Options, text_columns: Collection[str], notes: list[str]) -> Dataset:
+    """Read the test file, or the test part of a built-in set."""
+    path = options.data if options.test is None else str(options.test)
     bad_rows = BadRows(path) if options.skip_bad_rows else None
     dataset = read_dataset(
         path,

@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from crossent.errors import DataError
+from crossent.ranks import Ranks
 
 # A column is numbers, with mistakes among them, from this share of numbers on.
 MOSTLY = 0.9
@@ -38,6 +39,16 @@ class BadRows:
         self._forgotten += len(batch)
         for row in sorted(batch.problems)[: _SHOWN - len(self.problems)] if len(self.problems) < _SHOWN else ():
             self.problems[row] = batch.problems[row]
+            self._forgotten -= 1
+
+    def share(self, ranks: Ranks) -> None:
+        """Count the bad rows of all processes, which hold the file's rows one after another."""
+        first = [(error.problem, error.column, row) for row, error in sorted(self.problems.items())[:_SHOWN]]
+        told = ranks.gather_json({"first": first, "count": len(self)})
+        self.problems.clear()
+        self._forgotten = sum(part["count"] for part in told)
+        for problem, column, row in [each for part in told for each in part["first"]][:_SHOWN]:
+            self.add(row, problem, column)
             self._forgotten -= 1
 
     def __len__(self) -> int:

@@ -35,6 +35,16 @@ class NumberFit:
         refuse_infinite(numbers, dataset)
         self.numbers.add(numbers, column, dataset.rows)
 
+    def told(self) -> dict[str, Any]:
+        """Return what was seen, as JSON has it."""
+        return self.numbers.told()
+
+    def take_over(self, parts: list[dict[str, Any]]) -> None:
+        """See what processes have told, in the order of their rows, in place of what was seen here."""
+        self.numbers = Numbers()
+        for part in parts:
+            self.numbers.take_over(part)
+
     def decide(self) -> Decision:
         seen = self.numbers
         if seen.count == 0 or (not seen.missing and seen.low == seen.high):
@@ -69,6 +79,17 @@ class CategoryFit:
         if self._may_be_other and self._no_number is None and values.cast(pl.Float64, strict=False).null_count():
             at = int((text.cast(pl.Float64, strict=False).is_null() & text.is_not_null()).arg_true()[0])
             self._no_number = text[at], int(dataset.rows[at])
+
+    def told(self) -> dict[str, Any]:
+        """Return what was seen, as JSON has it."""
+        return {"values": self.values.told(), "no number": self._no_number}
+
+    def take_over(self, parts: list[dict[str, Any]]) -> None:
+        """See what processes have told, in the order of their rows, in place of what was seen here."""
+        self.values = Values()
+        for part in parts:
+            self.values.take_over(part["values"])
+        self._no_number = next((tuple(part["no number"]) for part in parts if part["no number"]), None)
 
     def decide(self) -> Decision:
         values, present = self.values, self.values.count

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import re
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any, BinaryIO, TextIO, cast
 import polars as pl
 
 from crossent.errors import DataError
+from crossent.ranks import Ranks
 
 MISSING_MARKS = ("", "?", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null")
 PIECE_BYTES = 2**22
@@ -102,13 +104,21 @@ class CsvText:
         number = column.cast(pl.Float64, strict=False)
         return number.null_count() == column.null_count() < len(column)
 
-    def pieces(self, size: int) -> Iterator[bytes]:
-        """Yield the text in pieces of about ``size`` bytes that end with a row, each after a line of names."""
+    def pieces(self, size: int, span: tuple[int, int] | None = None) -> Iterator[bytes]:
+        """Yield the text in pieces of about ``size`` bytes that end with a row, each after a line of names.
+
+        ``span``, where given, says which bytes of the file to read; rows begin and end with it.
+        """
         first = f"{self.delimiter.join(f'c{at}' for at in range(len(self.names)))}\n".encode()
         with open_binary(self.path) as file:
             _read_header_line(file)
+            left = sys.maxsize
+            if span is not None:
+                file.seek(span[0])
+                left = span[1] - span[0]
             rest = b""
-            while piece := file.read(size):
+            while piece := file.read(min(size, left)):
+                left -= len(piece)
                 rest += piece
                 end = _end_of_rows(rest)
                 if not end and len(rest) > _MOST_PIECES * size:
@@ -119,6 +129,26 @@ class CsvText:
                     rest = rest[end:]
             if rest.strip():
                 yield first + rest
+
+    def span(self, ranks: Ranks) -> tuple[int, int] | None:
+        """Return the bytes of this rank's rows of a file that is not compressed; None where it cannot be divided.
+
+        A line ends a row if the quotation marks before it are even in number, which the ranks count together.
+        """
+        with open_binary(self.path) as file:
+            _read_header_line(file)
+            header_end, size = file.tell(), file.seek(0, io.SEEK_END)
+            begin, end = (header_end + (size - header_end) * at // ranks.size for at in (ranks.rank, ranks.rank + 1))
+            marks = ranks.gather_json(_count(file, begin, end))
+            if sum(marks) % 2:
+                return None  # one of them is no quotation mark, but inches
+            begin = _row_end(file, begin, sum(marks[: ranks.rank]) % 2) if begin > header_end else begin
+        begins = [*ranks.gather_json(begin), size]
+        return begin, begins[ranks.rank + 1]
+
+    def count_rows(self, size: int, span: tuple[int, int]) -> int:
+        """Return how many rows there are in a span, without making them."""
+        return sum(_count_rows(piece, self) for piece in self.pieces(size, span))
 
     def rows(self, source: bytes | None = None) -> Iterator[list[str]]:
         """Yield the values of each row that is not blank, of the file or of a piece of it, as far as it is text."""
@@ -235,3 +265,32 @@ def _end_of_rows(text: bytes) -> int:
         odd = (odd - text.count(b'"', before, end)) % 2
         end = before
     return end
+
+
+def _count(file: BinaryIO, begin: int, end: int) -> int:
+    """Return how many quotation marks the bytes from begin to end have."""
+    file.seek(begin)
+    found = 0
+    while begin < end and (piece := file.read(min(PIECE_BYTES, end - begin))):
+        found += piece.count(b'"')
+        begin += len(piece)
+    return found
+
+
+def _row_end(file: BinaryIO, begin: int, odd: int) -> int:
+    """Return where the row before begin ends, or the one that begin lies in; ``odd`` marks are before it."""
+    file.seek(begin - 1)
+    line = file.readline()
+    odd = (odd + line.count(b'"', 1)) % 2
+    while odd and (line := file.readline()):
+        odd = (odd + line.count(b'"')) % 2
+    return file.tell()
+
+
+def _count_rows(piece: bytes, text: CsvText) -> int:
+    if b'"' in piece:
+        return sum(1 for _ in text.rows(piece))
+    blank = piece.count(b"\n\n") + piece.count(b"\n\r\n")
+    if blank:
+        return sum(1 for line in piece.split(b"\n")[1:] if line.rstrip(b"\r"))
+    return piece.count(b"\n") - piece.endswith(b"\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -128,13 +128,7 @@ def read_dataset(
         return Dataset(str(data), images.images, _row_numbers(len(names)), names)
     if table_suffix(Path(data)) == ".npz":
         arrays = read_arrays(data)
-        x = arrays["X"]
-        y = arrays.get("y")
-        labels = None if y is None else label_text(pl.Series("y", _plain(y, data)))
-        if x.ndim == 3:
-            return Dataset(str(data), x, _row_numbers(len(x)), labels)
-        frame = pl.DataFrame(x, schema=[f"x{i + 1}" for i in range(x.shape[1])])
-        return replace(table_dataset(str(data), frame, _row_numbers(len(x)), weight=weight, drop=drop), labels=labels)
+        return array_dataset(str(data), arrays, _row_numbers(len(arrays["X"])), weight=weight, drop=drop)
     if table_suffix(Path(data)) in SVMLIGHT:
         matrix, y = read_svmlight(data)
         return Dataset(str(data), matrix, _row_numbers(len(y)), label_text(pl.Series("label", y)))
@@ -155,6 +149,18 @@ def read_dataset(
     if dataset.weights is not None and not dataset.weights.any():
         raise DataError("every sample weight is 0", path=data, column=weight)
     return dataset
+
+
+def array_dataset(
+    name: str, arrays: Mapping[str, NDArray[Any]], rows: NDArray[np.int64], *, weight: str | None, drop: Collection[str]
+) -> Dataset:
+    """Return the dataset of the arrays of an .npz file, and the rows of the file that they hold."""
+    x, y = arrays["X"], arrays.get("y")
+    labels = None if y is None else label_text(pl.Series("y", _plain(y, name)))
+    if x.ndim == 3:
+        return Dataset(name, x, rows, labels)
+    frame = pl.DataFrame(x, schema=[f"x{i + 1}" for i in range(x.shape[1])])
+    return replace(table_dataset(name, frame, rows, weight=weight, drop=drop), labels=labels)
 
 
 def label_text(column: pl.Series) -> pl.Series:

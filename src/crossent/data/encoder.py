@@ -19,6 +19,7 @@ from crossent.data.columns import Category, Number
 from crossent.data.dataset import Dataset, find_column
 from crossent.data.text import TEXT_FEATURES, Text
 from crossent.errors import DataError
+from crossent.ranks import Ranks
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -171,6 +172,12 @@ class TableFit:
         for name, fit in self._columns.items():
             fit.add(frame[name], dataset)
 
+    def share(self, ranks: Ranks) -> None:
+        """Take in what every process has seen of the rows, which they hold one after another."""
+        told = ranks.gather_json({name: fit.told() for name, fit in self._columns.items()})
+        for name, fit in self._columns.items():
+            fit.take_over([part[name] for part in told])
+
     def encoder(self) -> TableEncoder:
         """Return the encoder for the rows so far."""
         decisions = [fit.decide() for fit in self._columns.values()]
@@ -210,12 +217,17 @@ class ImageEncoder:
     largest: float
 
     @classmethod
-    def fit(cls, dataset: Dataset) -> ImageEncoder:
+    def fit(cls, dataset: Dataset, ranks: Ranks | None = None) -> ImageEncoder:
         images = _images(dataset)
-        largest = float(np.abs(images).max())
+        largest = float(np.abs(images).max(initial=0))
+        if ranks is not None:
+            most = np.array([largest if np.isfinite(largest) else np.inf])
+            ranks.most(most)
+            largest = float(most[0]) if np.isfinite(largest) else largest
         if not np.isfinite(largest):
-            row = int(np.argmax(~np.isfinite(images).all(axis=(1, 2))))
-            raise DataError("a pixel is not finite", path=dataset.name, column="X", row=int(dataset.rows[row]))
+            bad = np.flatnonzero(~np.isfinite(images).all(axis=(1, 2)))
+            row = int(dataset.rows[bad[0]]) if len(bad) else None
+            raise DataError("a pixel is not finite", path=dataset.name, column="X", row=row)
         if largest == 0:
             raise DataError("every pixel is 0: there is nothing to learn from", path=dataset.name)
         return cls((images.shape[1], images.shape[2]), largest)
@@ -291,15 +303,22 @@ def fit_encoder(
     categorical: tuple[str, ...] = (),
     text: tuple[str, ...] = (),
     text_features: int = TEXT_FEATURES,
+    ranks: Ranks | None = None,
 ) -> Encoder:
-    """Return the encoder for what the dataset holds."""
+    """Return the encoder for what the dataset holds, or all those of some processes."""
     if isinstance(dataset.features, pl.DataFrame):
-        return TableEncoder.fit(dataset, categorical=categorical, text=text, text_features=text_features)
+        fit = TableFit(categorical, text, text_features)
+        if ranks is None:
+            fit.add(dataset)
+        else:
+            ranks.together(lambda: fit.add(dataset))
+            fit.share(ranks)
+        return fit.encoder()
     for names, option in ((categorical, "--categorical"), (text, "--text")):
         if names:
             raise DataError(f"has no columns with names: {option} is for tables", path=dataset.name)
     if isinstance(dataset.features, np.ndarray):
-        return ImageEncoder.fit(dataset)
+        return ImageEncoder.fit(dataset, ranks)
     return SparseEncoder(dataset.features.shape[1])
 
 

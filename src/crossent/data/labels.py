@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from crossent.data.dataset import Dataset
 from crossent.data.summaries import Values
 from crossent.errors import DataError
+from crossent.ranks import Ranks
 
 
 def drop_missing_labels(dataset: Dataset) -> tuple[Dataset, int]:
@@ -41,6 +42,15 @@ class LabelFit:
         self._values.add(labels)
         if self._first_missing is None and labels.null_count():
             self._first_missing = int(dataset.rows[int(labels.is_null().arg_true()[0])])
+
+    def share(self, ranks: Ranks) -> None:
+        """Take in what every process has seen of the rows, which they hold one after another."""
+        told = ranks.gather_json({"values": self._values.told(), "first missing": self._first_missing})
+        self._values = Values()
+        for part in told:
+            self._values.take_over(part["values"])
+        missing = (part["first missing"] for part in told)
+        self._first_missing = next((row for row in missing if row is not None), None)
 
     def classes(self, column: str) -> list[str]:
         """Return the classes in order: an Enum's own, numbers by value, else by name.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -16,8 +17,10 @@ from crossent.data.csv_text import PIECE_BYTES, CsvText
 from crossent.data.dataset import Dataset, table_dataset
 from crossent.data.tables import ARROW, CSV, PARQUET, UNREADABLE, existing_file, first_line, table_suffix
 from crossent.errors import DataError, invalid_value
+from crossent.ranks import Ranks
 
 BATCH_ROWS = 2**16
+T = TypeVar("T")
 
 
 @dataclass
@@ -38,12 +41,24 @@ class _Seen:
             self.numbers += int(column.cast(pl.Float64, strict=False).is_not_null().sum())
         elif column.dtype.is_numeric():
             self.numbers += present
+        self._meet(pl.Float64() if hides_numbers else column.dtype, hides_numbers=hides_numbers)
+
+    def _meet(self, dtype: pl.DataType, *, hides_numbers: bool) -> None:
         self.hides_numbers |= hides_numbers
-        dtype = pl.Float64() if hides_numbers else column.dtype
         if self.dtype not in (None, dtype):
             # What polars makes of a column that holds both.
             dtype = pl.Float64() if dtype.is_numeric() and self.dtype.is_numeric() else pl.String()
         self.dtype = dtype
+
+    def told(self) -> tuple[int, int, str | None, bool]:
+        """Return this as JSON has it."""
+        return self.present, self.numbers, None if self.dtype is None else str(self.dtype), self.hides_numbers
+
+    def merge(self, present: int, numbers: int, dtype: str | None, hides_numbers: bool) -> None:
+        """Take in what another process has told."""
+        self.present, self.numbers = self.present + present, self.numbers + numbers
+        if dtype is not None:
+            self._meet(getattr(pl, dtype)(), hides_numbers=hides_numbers)
 
 
 @dataclass
@@ -61,6 +76,9 @@ class TableStream:
         How much of a CSV makes a batch.
     n_rows : int
         Of the file, once `survey` has been called.
+    ranks : Ranks, optional
+        The processes that read a part each, one after another in the file; all call the methods together. What is found
+        over the whole file is found over all of them.
     """
 
     path: str | Path
@@ -73,10 +91,13 @@ class TableStream:
     skip_bad_rows: bool = False
     piece_bytes: int = PIECE_BYTES
     n_rows: int = 0
+    ranks: Ranks | None = None
     _csv: CsvText | None = None
     _types: dict[str, pl.DataType] | None = None
     _numbers: list[str] = field(default_factory=list)
     _mostly_numbers: set[str] | None = None
+    _span: tuple[int, int] | None = None
+    _before: int = 0
 
     @staticmethod
     def takes(data: str | Path) -> bool:
@@ -94,21 +115,30 @@ class TableStream:
             errors = "replace" if self.skip_bad_rows else "strict"
             self._csv = CsvText.of(path, text, self.missing, errors=errors)
 
+    def divide(self) -> bool:
+        """Take this rank's part of the file; False where the file cannot be divided."""
+        assert self.ranks is not None
+        if self._csv is None:
+            return True
+        if Path(self.path).suffix.lower() == ".gz":
+            return False
+        self._span = self._csv.span(self.ranks)
+        return self._span is not None
+
     def survey(self) -> None:
         """Count the rows, and find the types that the columns have over the whole of a CSV."""
         if self._csv is None:
-            try:
-                self.n_rows = int(self._scan().select(pl.len()).collect().item())
-            except UNREADABLE as error:
-                raise DataError(first_line(error), path=self.path) from error
+            self.n_rows = self._together(self._count)
+            if self.ranks is not None and self.skip_bad_rows:
+                self._find_mostly_numbers(self._over_ranks(self._together(self._seen_in_own)))
         else:
-            seen = {name: _Seen() for name in self._csv.names}
-            ragged: dict[int, str] = {}
-            for frame, rows in self._csv_frames(ragged, look_for_short_rows=True):
-                self.n_rows = int(rows[-1])
-                ragged.clear()
-                for column in frame.iter_columns():
-                    seen[column.name].add(column, hides_numbers=self._csv.hides_numbers(column))
+            if self.ranks is not None:
+                assert self._span is not None
+                self._begin_at(self._csv.count_rows(self.piece_bytes, self._span))
+            seen = self._together(self._survey_csv)
+            if self.ranks is not None:
+                seen = self._over_ranks(seen)
+                self.n_rows = self._begin_at(self.n_rows - self._before)
             self._settle(seen)
         if self.n_rows == 0:
             raise DataError("holds no rows", path=self.path)
@@ -131,7 +161,7 @@ class TableStream:
                 )
             if bad_rows is not None:
                 bad_rows.take_over(batch_bad)
-            if frame.height:
+            if frame.height or self.ranks is not None:
                 yield table_dataset(
                     str(self.path),
                     frame,
@@ -142,6 +172,63 @@ class TableStream:
                     drop=self.drop,
                 )
 
+    def _survey_csv(self) -> dict[str, _Seen]:
+        assert self._csv is not None
+        seen = {name: _Seen() for name in self._csv.names}
+        ragged: dict[int, str] = {}
+        self.n_rows = self._before
+        for frame, rows in self._csv_frames(ragged, look_for_short_rows=True):
+            self.n_rows = int(rows[-1])
+            ragged.clear()
+            for column in frame.iter_columns():
+                seen[column.name].add(column, hides_numbers=self._csv.hides_numbers(column))
+        return seen
+
+    def _together(self, work: Callable[[], T]) -> T:
+        return work() if self.ranks is None else self.ranks.together(work)
+
+    def _begin_at(self, n_own: int) -> int:
+        """Number this rank's rows on from those of the ranks before; return the rows of all."""
+        assert self.ranks is not None
+        counts = self.ranks.gather_json(n_own)
+        self._before = sum(counts[: self.ranks.rank])
+        return sum(counts)
+
+    def _over_ranks(self, seen: dict[str, _Seen]) -> dict[str, _Seen]:
+        assert self.ranks is not None
+        told = {name: column.told() for name, column in seen.items()}
+        found = {name: _Seen() for name in seen}
+        for part in self.ranks.gather_json(told):
+            for name, column in part.items():
+                found[name].merge(*column)
+        return found
+
+    def _count(self) -> int:
+        try:
+            return int(self._scan().select(pl.len()).collect().item())
+        except UNREADABLE as error:
+            raise DataError(first_line(error), path=self.path) from error
+
+    def _seen_in_own(self) -> dict[str, _Seen]:
+        """Return what there is to say of this rank's columns of text."""
+        frame = self._own_frame()
+        seen = {column.name: _Seen() for column in frame.iter_columns() if column.dtype == pl.String}
+        for name, found in seen.items():
+            found.add(frame[name], hides_numbers=False)
+        return seen
+
+    def _find_mostly_numbers(self, seen: dict[str, _Seen]) -> None:
+        self._mostly_numbers = {
+            name for name, column in seen.items() if column.present and column.numbers >= MOSTLY * column.present
+        }
+
+    def _own_frame(self) -> pl.DataFrame:
+        """Return this rank's rows of a Parquet or Arrow file."""
+        assert self.ranks is not None
+        begin, end = (self.n_rows * at // self.ranks.size for at in (self.ranks.rank, self.ranks.rank + 1))
+        self._before = begin
+        return self._scan().slice(begin, end - begin).collect()
+
     def _settle(self, seen: dict[str, _Seen]) -> None:
         assert self._csv is not None
         self._types = {}
@@ -151,9 +238,7 @@ class TableStream:
             if as_text:
                 self._numbers.append(name)
             self._types[name] = pl.String() if as_text else dtype
-        self._mostly_numbers = {
-            name for name, column in seen.items() if column.present and column.numbers >= MOSTLY * column.present
-        }
+        self._find_mostly_numbers(seen)
 
     def _frames(self) -> Iterator[tuple[pl.DataFrame, NDArray[np.int64], dict[int, str]]]:
         if self._csv is not None:
@@ -164,6 +249,10 @@ class TableStream:
             return
         row = 0
         try:
+            if self.ranks is not None:
+                frame = self._own_frame()
+                yield frame, np.arange(self._before + 1, self._before + frame.height + 1), {}
+                return
             for frame in self._scan().collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
                 yield frame, np.arange(row + 1, row + frame.height + 1), {}
                 row += frame.height
@@ -182,9 +271,9 @@ class TableStream:
     ) -> Iterator[tuple[pl.DataFrame, NDArray[np.int64]]]:
         """Yield frames and the numbers of all rows that they were made of, those that are ragged among them."""
         assert self._csv is not None
-        text, row = self._csv, 0
+        text, row = self._csv, self._before
         try:
-            for piece in text.pieces(self.piece_bytes):
+            for piece in text.pieces(self.piece_bytes, self._span):
                 before = len(ragged)
                 try:
                     source = text.even_rows(ragged, piece, rows_before=row) if self.skip_bad_rows else piece
@@ -201,5 +290,11 @@ class TableStream:
                         np.arange(row + 1, row + n + 1),
                     )
                 row += n
+            if self.ranks is not None and row == self._before and self._types is not None:
+                # A rank without rows knows their types all the same.
+                yield (
+                    pl.DataFrame(schema=self._types).with_columns(pl.col(self._numbers).cast(pl.Float64)),
+                    np.zeros(0, np.int64),
+                )
         except (OSError, EOFError, zlib.error) as error:
             raise DataError(first_line(error), path=self.path) from error

@@ -34,6 +34,7 @@ class Numbers:
     high: float = -np.inf
     largest: tuple[Any, int] = (None, 0)
     counts_rows: bool = True
+    _first: float | None = None
     _last: float | None = None
     _step: float | None = None
 
@@ -57,6 +58,27 @@ class Numbers:
             self.largest = column[at], int(rows[at])
         self.low, self.high = min(low, self.low), max(high, self.high)
 
+    def told(self) -> dict[str, Any]:
+        """Return this as JSON has it."""
+        value, row = self.largest
+        plain = isinstance(value, (int, float, str, type(None)))
+        return {**vars(self), "largest": (value if plain else str(value), row)}
+
+    def take_over(self, told: dict[str, Any]) -> None:
+        """Take in what another process has told of the rows that follow."""
+        other = Numbers(**told)
+        self.missing += other.missing
+        if other.count == 0:
+            return
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._merge(other.count, other.mean, other.std)
+            self._see_steps(np.array([other._first]))
+        self.counts_rows = self.counts_rows and other.counts_rows and other._step in (None, self._step or other._step)
+        self._last, self._step = other._last, self._step or other._step
+        if max(-other.low, other.high) > max(-self.low, self.high):
+            self.largest = other.largest
+        self.low, self.high = min(other.low, self.low), max(other.high, self.high)
+
     def _merge(self, count: int, mean: float, std: float) -> None:
         before, self.count = self.count, self.count + count
         if before == 0:
@@ -71,6 +93,7 @@ class Numbers:
 
     def _see_steps(self, values: NDArray[Any]) -> None:
         steps = np.diff(values, prepend=values[:1] if self._last is None else self._last)[self._last is None :]
+        self._first = float(values[0]) if self._first is None else self._first
         self._last = float(values[-1])
         if len(steps):
             self._step = float(steps[0]) if self._step is None else self._step
@@ -100,3 +123,14 @@ class Values:
         both = pl.concat([self.counts, new], how="vertical_relaxed")
         self.counts = both.group_by("value").agg(pl.col("count").sum()) if self.counts.height else new
         return new["value"]
+
+    def told(self) -> dict[str, Any]:
+        """Return this as JSON has it."""
+        return {"count": self.count, "missing": self.missing, "counts": self.counts.to_dict(as_series=False)}
+
+    def take_over(self, told: dict[str, Any]) -> None:
+        """Take in what another process has told."""
+        self.missing, self.count = self.missing + told["missing"], self.count + told["count"]
+        new = pl.DataFrame(told["counts"], schema={"value": pl.String, "count": pl.UInt32})
+        both = pl.concat([self.counts, new], how="vertical_relaxed")
+        self.counts = both.group_by("value").agg(pl.col("count").sum())

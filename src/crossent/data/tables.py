@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _LONGEST = 300  # characters of another library's message
 _DIGITS = 100
+_MOST_FEATURES = 2**31 - 1
 CSV = (".csv", ".tsv", ".txt")
 PARQUET = (".parquet", ".pq")
 ARROW = (".arrow", ".feather", ".ipc")
@@ -91,8 +92,16 @@ def read_table(
 
 def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
     """Read the arrays ``X`` and, where there is one, ``y`` of an ``.npz`` file; nothing is ever unpickled."""
+    return read_array_rows(path)[0]
+
+
+def read_array_rows(path: str | Path, part: tuple[int, int] | None = None) -> tuple[dict[str, NDArray[Any]], int]:
+    """Read the arrays of an ``.npz`` file, or of their rows the k-th of n equal parts with ``part=(k, n)``.
+
+    Returns them, and how many rows the file has.
+    """
     path = existing_file(path)
-    arrays, names = read_npz(path, ("X", "y"))
+    arrays, names, lengths = read_npz(path, ("X", "y"), part)
     if "X" not in arrays:
         found = ", ".join(names[:12]) or "(none)"
         raise DataError(f"holds the arrays {found}: expected X, and y for the labels", path=path)
@@ -100,34 +109,47 @@ def read_arrays(path: str | Path) -> dict[str, NDArray[Any]]:
     if x.ndim not in (2, 3) or x.dtype.kind not in "buif":
         problem = f"X is {x.dtype} of shape {x.shape}: expected numbers, (rows, features) or (rows, height, width)"
         raise DataError(problem, path=path)
-    if len(x) == 0:
+    length = lengths["X"]
+    if length == 0:
         raise DataError("holds no rows", path=path)
     y = arrays.get("y")
-    if y is not None and y.shape != (len(x),):
-        raise DataError(f"y has shape {y.shape}: expected ({len(x)},), one label per row of X", path=path)
-    return arrays
+    if y is not None and (lengths["y"], *y.shape[1:]) != (length,):
+        shape = (lengths["y"], *y.shape[1:])
+        raise DataError(f"y has shape {shape}: expected ({length},), one label per row of X", path=path)
+    return arrays, length
 
 
-def read_svmlight(path: str | Path) -> tuple[sp.csr_matrix, NDArray[np.float64]]:
+def read_svmlight(path: str | Path, part: tuple[int, int] | None = None) -> tuple[sp.csr_matrix, NDArray[np.float64]]:
     """Read a libsvm file, lines of ``LABEL INDEX:VALUE INDEX:VALUE …``, into float32 features and their labels.
 
     The feature of an index is the column of that number, whether the file counts from 0 or from 1: so files of the
-    same data agree, whichever features occur in them.
+    same data agree, whichever features occur in them. ``part=(k, n)`` takes the lines that begin in the k-th of n
+    equal parts of a file that is not compressed.
 
     Raises
     ------
     DataError
         Naming the row, for a line that is none of that form.
     """
+    from scipy.sparse import csr_matrix
     from sklearn.datasets import load_svmlight_file
 
     path = existing_file(path)
+    where: dict[str, int] = {}
+    if part is not None:
+        size = path.stat().st_size
+        begin, end = (size * at // part[1] for at in (part[0], part[0] + 1))
+        if begin == end:
+            return csr_matrix((0, 0), dtype=np.float32), np.zeros(0)
+        where = {"offset": begin, "length": end - begin, "n_features": _MOST_FEATURES}
     try:
-        x, y = load_svmlight_file(str(path), dtype=np.float32, zero_based=True)
+        x, y = load_svmlight_file(str(path), dtype=np.float32, zero_based=True, **where)
     except (ValueError, OverflowError, OSError, EOFError, zlib.error) as error:
         _find_bad_line(path)
         raise DataError(f"is not a readable libsvm file: {first_line(error)}", path=path) from error
-    if x.shape[0] == 0:
+    if part is not None:
+        x = csr_matrix((x.data, x.indices, x.indptr), (x.shape[0], int(x.indices.max(initial=-1)) + 1))
+    if x.shape[0] == 0 and part is None:
         raise DataError("holds no rows", path=path)
     if not (np.isfinite(x.data).all() and np.isfinite(y).all()):
         _find_bad_line(path)

@@ -57,6 +57,7 @@ class SpreadCheckpoints:
             ranks.agree("the step of the newest checkpoint", self._stored.values["optimizer"]["steps"])
             restore_generator(rng, self._stored.values, self.directory)
         self._begin = rng.bit_generator.state
+        self._last: Snapshot | None = None
         self._written = time.monotonic()
 
     def load(self) -> Snapshot | None:
@@ -64,15 +65,18 @@ class SpreadCheckpoints:
         return self._stored
 
     def offer(self, take: Callable[[], Snapshot]) -> None:
-        """Write the state if the last one written is some seconds old, by the first rank's clock."""
+        """Keep the state, and write it if the last one written is some seconds old by the first rank's clock."""
+        self._last = take().copy()
         due = np.array([time.monotonic() - self._written >= SECONDS_BETWEEN and self._ranks.rank == 0], np.int64)
         self._ranks.sum(due)
         if due[0]:
-            self._write(take())
-            self._written = time.monotonic()
+            self.flush()
 
     def flush(self) -> None:
-        """Write nothing: what makes a run end early may have ended one rank alone."""
+        """Write the last state; on all ranks together."""
+        if self._last is not None:
+            self._write(self._last)
+            self._written = time.monotonic()
 
     def finish(self) -> None:
         """Delete the states: the run is over."""

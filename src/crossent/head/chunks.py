@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -60,9 +59,11 @@ class HeadOutputs:
     losses, lse : float64 arrays (n,)
         Of the rows that take part.
     leader : int32 array (n,)
-    x_grad : array (N, D) of x's dtype or None
+    x_grad : array (N, D) of x's dtype or of the computing type, or None
         Zero in rows that take no part.
     weight_grad : array (C, D) of the computing type or None
+    adds : bool
+        Whether ``weight_grad`` is added to what is there.
     bias_grad : float64 array (C,) or None
     target_grad : array (n, C) of the computing type, or float64 array (n, k), or None
     """
@@ -74,6 +75,7 @@ class HeadOutputs:
     weight_grad: Array | None = None
     bias_grad: Array | None = None
     target_grad: Array | None = None
+    adds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ def _run_chunk(
         x_parts=room.x_parts,
         x_grad=x_grad,
         weight_grad=out.weight_grad,
-        fresh=part.start == 0,
+        fresh=part.start == 0 and not out.adds,
         bias_sums=out.bias_grad,
         target_grad=dense_target_grad,
         threshold=given.threshold,
@@ -169,9 +171,13 @@ def _native_head(given: HeadInputs, plan: HeadPlan) -> Any:
     )
 
 
-@contextmanager
-def _one_thread_per_product() -> Iterator[None]:
-    from threadpoolctl import threadpool_limits
+@cache
+def _blas() -> Any:
+    # Looked for once: to find the libraries of a process takes milliseconds.
+    from threadpoolctl import ThreadpoolController
 
-    with threadpool_limits(1, user_api="blas"):
-        yield
+    return ThreadpoolController().select(user_api="blas")
+
+
+def _one_thread_per_product() -> Any:
+    return _blas().limit(limits=1)

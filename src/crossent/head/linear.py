@@ -195,7 +195,7 @@ def linear_cross_entropy(
         _rounded(out.weight_grad, classes.dtype),
         _rounded(out.bias_grad, None if bias is None else arrays.floating("bias", bias).dtype),
         _target_grad(target, truth, out, row_shape, given.dtype) if return_target_grad else None,
-        _to_rows(out.lse, truth, row_shape).astype(given.dtype) if return_lse else None,
+        to_rows(out.lse, truth, row_shape).astype(given.dtype) if return_lse else None,
         accuracy_of(truth, out.leader) if return_accuracy else None,
     )
 
@@ -248,7 +248,7 @@ def head_divisor(truth: HeadTruth, normalizer: float | None, reduction: str) -> 
 def reduced_loss(given: HeadInputs, out: HeadOutputs, row_shape: tuple[int, ...], reduction: str) -> Any:
     """Return the loss of all rows, or of each."""
     if reduction == "none":
-        return _to_rows(out.losses, given.truth, row_shape).astype(given.dtype)[()]
+        return to_rows(out.losses, given.truth, row_shape).astype(given.dtype)[()]
     return given.dtype.type(_exact_sum(out.losses) * given.scale)
 
 
@@ -277,7 +277,7 @@ def _outputs(given: HeadInputs, needs: tuple[str, ...], with_bias: bool, with_ta
     rows = empty_outputs(truth)
     x_grad = weight_grad = bias_grad = target_grad = None
     if "x" in needs:
-        x_grad = _zeros_around(given.x, truth)
+        x_grad = zeros_around(given.x.shape, given.x.dtype, truth)
     if "weight" in needs:
         # No row, no product that would fill it.
         make = arrays.empty if truth.count else np.zeros
@@ -294,9 +294,9 @@ def _outputs(given: HeadInputs, needs: tuple[str, ...], with_bias: bool, with_ta
     return HeadOutputs(rows.losses, rows.lse, rows.leader, x_grad, weight_grad, bias_grad, target_grad)
 
 
-def _zeros_around(x: Array, truth: HeadTruth) -> Array:
-    """Return an array like x, zero in the rows that take no part."""
-    out = arrays.empty(x.shape, x.dtype)
+def zeros_around(shape: tuple[int, ...], dtype: np.dtype[Any], truth: HeadTruth) -> Array:
+    """Return room for x's gradient, zero in the rows that take no part."""
+    out = arrays.empty(shape, dtype)
     if isinstance(truth.rows, slice):
         out[: truth.rows.start] = 0
         out[truth.rows.stop :] = 0
@@ -305,7 +305,8 @@ def _zeros_around(x: Array, truth: HeadTruth) -> Array:
     return out
 
 
-def _to_rows(values: Array, truth: HeadTruth, row_shape: tuple[int, ...]) -> Array:
+def to_rows(values: Array, truth: HeadTruth, row_shape: tuple[int, ...]) -> Array:
+    """Return values of the rows that take part among those of all rows, 0 for the others."""
     full = np.zeros(int(np.prod(row_shape, dtype=np.int64)))
     full[truth.rows] = values
     return full.reshape(row_shape)

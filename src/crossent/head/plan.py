@@ -208,6 +208,14 @@ def head_plan(
     return HeadPlan(n, d, c, name, budget, gradient, wanted, block, tile, groups, chunk, keeps, fixed + chunk * each)
 
 
+def least_memory(n: int, d: int, c: int, *, dtype: object, needs: Iterable[str], n_threads: int) -> int:
+    """Return the least budget in bytes for which there is a plan."""
+    name, tile = _dtype_name(dtype), class_tile(c)
+    groups, block = min(_GROUPS, math.ceil(c / tile)), max(1, min(n, row_block(c, _item(name))))
+    fixed, per_row = _bytes(d, c, name, tile, block, groups, n_threads, _wanted(needs))
+    return fixed + block * per_row
+
+
 def one_chunk_plan(n: int, d: int, c: int, dtype: object, max_memory: int | str, n_threads: int | None) -> HeadPlan:
     """Return the plan of a fused step: all rows at once, so that a tile of classes is done with when it has been seen.
 

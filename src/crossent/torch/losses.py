@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -82,7 +83,10 @@ def cross_entropy(
     Notes
     -----
     Eager CPU tensors go to the native kernels, without a copy, and one gradient is all the memory beyond the logits.
-    Any other device, and forward-mode or functional transforms, take the same formulas in torch operations.
+    Any other device, and forward-mode or functional transforms, take the same formulas in torch operations. With
+    ``CROSSENT_TRITON=1`` in the environment, rows of labels on CUDA, without weights, smoothing or ``z_loss``, go to
+    Triton kernels of the same formulas, differentiable once, where a label outside of [0, C) gives NaN. They are tested
+    under Triton's interpreter; we have not run or timed them on a GPU.
 
     References
     ----------
@@ -144,11 +148,20 @@ def _loss(call: Call, inplace: bool) -> Tensor:
     if call.reduction == "log-mean" or not on_cpu or any(t is not None and t.requires_grad for t in others):
         if plain:
             kernels.check_labels(call)
+        if _asks_for_triton(call) and not opaque and not transformed:
+            from crossent.torch import triton_kernels
+
+            if triton_kernels.takes(call):
+                return triton_kernels.cross_entropy(call)
         return log_mean(call) if call.reduction == "log-mean" else formulas.cross_entropy(call)
     if opaque and not transformed:
         return operator(call)
     truth = kernels.truth(call) if plain else None
     return formulas.cross_entropy(call) if truth is None else fused.cross_entropy(call, truth, inplace)
+
+
+def _asks_for_triton(call: Call) -> bool:
+    return call.logits.device.type == "cuda" and os.environ.get("CROSSENT_TRITON") == "1"
 
 
 class CrossEntropyLoss(nn.CrossEntropyLoss):

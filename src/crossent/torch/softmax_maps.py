@@ -14,6 +14,7 @@ is computed from the other classes.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -21,6 +22,9 @@ from torch import Tensor
 from torch.autograd import Function
 
 from crossent.torch.call import is_transformed
+
+# By how much exponents are raised that would make a subnormal number, and below 1.5 times how much.
+_SHIFTS = {torch.float32: 40.0, torch.float64: 300.0}
 
 
 class _Parts(NamedTuple):
@@ -39,6 +43,20 @@ def _difference(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return d, torch.where(torch.isfinite(d), rest, 0.0)
 
 
+def accurate_sum(x: Tensor) -> Tensor:
+    """Return the sum along the last axis, kept, to an ulp or so of the sum of magnitudes.
+
+    In float64; of float64 itself in two parts, of which the first is summed without any rounding (Rump, Ogita and
+    Oishi, Accurate floating-point summation part I, 2008, section 3).
+    """
+    if x.dtype == torch.float32 and x.device.type != "mps":  # Metal has no float64
+        return x.sum(dim=-1, keepdim=True, dtype=torch.float64).to(x.dtype)
+    bound = 2.0 * (x.shape[-1] + 2) * x.abs().amax(dim=-1, keepdim=True)
+    bound = torch.where(torch.isfinite(bound), bound, 0.0)
+    leading = (bound + x) - bound
+    return leading.sum(dim=-1, keepdim=True) + (x - leading).sum(dim=-1, keepdim=True)
+
+
 def _exp_difference(a: Tensor, b: Tensor) -> Tensor:
     d, rest = _difference(a, b)
     return d.exp() * (1.0 + rest)
@@ -51,8 +69,14 @@ def _parts(z: Tensor) -> _Parts:
     second = rivals.amax(dim=-1, keepdim=True)
     # Scaled by the second largest, the sum stays in range where each single term of `others` has left it.
     odds = _exp_difference(rivals, torch.where(second == -torch.inf, 0.0, second))
-    lead = _exp_difference(second, largest)
-    others = lead * odds.sum(dim=-1, keepdim=True)
+    d, rest = _difference(second, largest)
+    # Far behind, the second's term is subnormal and has few digits; the sum may yet have all of them.
+    shift = _SHIFTS[z.dtype]
+    far = d < -1.5 * shift
+    back = torch.ones_like(d).masked_fill(far, math.exp(-shift))
+    raised = torch.where(far, d + shift, d).exp() * (1.0 + rest)
+    lead = raised * back
+    others = raised * accurate_sum(odds) * back
     # One +inf: the limit, all mass on it. Two, or every logit -inf: no limit, so NaN.
     nowhere = (second == torch.inf) | (largest == -torch.inf) | largest.isnan()
     others = torch.where(nowhere, torch.nan, torch.where(largest == torch.inf, 0.0, others))
@@ -80,11 +104,17 @@ def _push(z: Tensor, t: Tensor) -> Tensor:
 
 
 def _pull(z: Tensor, v: Tensor) -> Tensor:
-    probs = _parts(z).probs
-    out: Tensor = v.sum(dim=-1, keepdim=True) * probs - v
+    parts = _parts(z)
+    probs, total = parts.probs, v.sum(dim=-1, keepdim=True)
+    out: Tensor = total * probs - v
     # The entries sum to zero. The one with the most truth, where q - 1 may cancel, is minus the sum of the others.
     most = v.abs().argmax(dim=-1, keepdim=True)
-    return out.scatter(-1, most, -out.scatter(-1, most, 0.0).sum(dim=-1, keepdim=True))
+    rest = -accurate_sum(out.scatter(-1, most, 0.0))
+    # Where those are subnormal, each has lost more than the sum may: of a label alone it is known without them.
+    tail = torch.where(most == parts.top, parts.others / (1.0 + parts.others), 1.0 - probs.gather(-1, most))
+    known = -total * tail
+    faint = (known.abs() < 2 * v.shape[-1] * torch.finfo(v.dtype).tiny) & ((v != 0.0).sum(dim=-1, keepdim=True) == 1)
+    return out.scatter(-1, most, torch.where(faint, known, rest))
 
 
 class _Map(Function):

@@ -92,11 +92,10 @@ def train(
     with threadpool_limits(1, user_api="blas"):
         run = Run(blocks, options, rng, validation, callbacks, theta, store)
         try:
-            run.begin()
-            run.train()
+            with blocks.probe.interruptible():
+                run.begin()
+                run.train()
         except KeyboardInterrupt as interruption:
-            if blocks.probe.is_spread:
-                raise  # this process alone may have heard it
             run.result.interruption, run.result.stop_reason = interruption, "interrupt"
         result = run.finish()
     warn_of_trouble(result, run.constant_loss, feature_names)
@@ -203,9 +202,9 @@ class Run:
                 self.result.stop_reason = self.cooldown_reason
         except _Stop as stop:
             self.result.stop_reason = stop.reason
-        except BaseException:
-            # Ctrl-C, or an error in a callback: nothing of the work is lost.
-            if self.store is not None:
+        except BaseException as end:
+            # Ctrl-C, or an error in a callback: nothing of the work is lost. Of several processes all hear of Ctrl-C.
+            if self.store is not None and (isinstance(end, KeyboardInterrupt) or not self.blocks.probe.is_spread):
                 self.store.flush()
             raise
         if self.store is not None:

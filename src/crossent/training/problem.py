@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
@@ -100,6 +101,10 @@ class Problem:
         """Return what the work gives; an error in one process is one in all."""
         return work()
 
+    def interruptible(self) -> AbstractContextManager[None]:
+        """Let Ctrl-C be a KeyboardInterrupt in all processes at one place of the descent."""
+        return nullcontext()
+
     def anywhere(self, holds: bool) -> bool:
         """Whether it holds in any process."""
         return holds
@@ -132,12 +137,13 @@ class Problem:
         averaged_before: int = 0,
         sum: Callable[[Array], None] | None = None,
         batch_rows: Indices | None = None,
+        place: Indices | None = None,
     ) -> tuple[int, float]:
         """Take a step per batch, in place; return the steps taken and the sum of the batches' mean losses.
 
         Stops before the step of a batch whose mean loss is over the limit or NaN. What the later arguments mean is
         said in ``training.optimizer``. With rows that others hold too, ``sum`` replaces values by their sums over
-        all, and ``batch_rows`` has how many rows each batch has in all.
+        all, ``batch_rows`` has how many rows each batch has in all, and ``place`` which of them those in order are.
         """
         steps, loss = self._network.train(
             self._rows,
@@ -164,6 +170,7 @@ class Problem:
             averaged_before=averaged_before,
             sum=sum,
             batch_rows=batch_rows,
+            place=place,
         )
         return steps, loss / self._mass_per_row
 

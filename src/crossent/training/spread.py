@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -47,6 +50,7 @@ class SpreadProblem(Problem):
             total = examples.summed(own_mass)
             ranks.sum(total)
             mean = total / row_mass.sum()
+        self._interrupted = False
         self._per_row = self._features_per_row(examples, len(row_mass))
         super().__init__(
             examples,
@@ -95,20 +99,45 @@ class SpreadProblem(Problem):
         **options: Any,
     ) -> tuple[int, float]:
         """Take a step per batch, one sum over the ranks in each; else as `Problem.descend`."""
-        at, own = self._own(order, self._begin, self.examples.n_rows)
-        # Ranks that drop other units of their rows: the same stream of numbers would drop the same ones.
-        seed = options.pop("seed", 0) + (self._ranks.rank << 40)
-        return super().descend(
+        at, own = self._own(order[bounds[0] : bounds[-1]], self._begin, self.examples.n_rows)
+        own_bounds = np.searchsorted(at, bounds - bounds[0])
+        steps, loss = super().descend(
             theta,
             state,
             own,
-            np.searchsorted(at, bounds),
+            own_bounds,
             learning_rate,
             **options,
-            seed=seed,
-            sum=self._ranks.sum,
+            sum=self._sum_of_step,
             batch_rows=np.diff(bounds),
+            place=at - np.repeat(bounds[:-1] - bounds[0], np.diff(own_bounds)),
         )
+        if steps < len(learning_rate) and self.anywhere(self._interrupted):
+            raise KeyboardInterrupt
+        return steps, loss
+
+    def _sum_of_step(self, values: Array) -> None:
+        if self._interrupted:
+            values[-1] = np.nan  # the loss: no rank takes this step
+        self._ranks.sum(values)
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Let Ctrl-C on any rank be a KeyboardInterrupt on all, before the same step; a second one acts at once."""
+        before = signal.getsignal(signal.SIGINT)
+        if before in (None, signal.SIG_IGN) or threading.current_thread() is not threading.main_thread():
+            yield  # not heard here, or not by Python
+            return
+
+        def note(*_: Any) -> None:
+            self._interrupted = True
+            signal.signal(signal.SIGINT, before)
+
+        signal.signal(signal.SIGINT, note)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def loss(self, theta: Array, order: Indices) -> float:
         """Return the mean log-loss of some of all ranks' rows."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _COMPILED = (
     "no loss was seen although an optimizer stepped: losses inside of compiled functions are not watched; "
-    "TORCH_COMPILE_DISABLE=1 runs the script without compiling"
+    "--see-compiled (see_compiled=True) runs the steps looked at without compiling"
 )
 
 
@@ -47,10 +47,13 @@ class LiveReport(Report):
 
 
 @contextmanager
-def doctor(*, steps: int | None = None, sample_every: int = 1, grad_check: bool = False) -> Iterator[LiveReport]:
+def doctor(
+    *, steps: int | None = None, sample_every: int = 1, grad_check: bool = False, see_compiled: bool = False
+) -> Iterator[LiveReport]:
     """Watch the losses of a training loop in PyTorch, and report mistakes that cost accuracy or give NaN.
 
-    Nothing that the loop computes changes: losses, gradients and random numbers are the same bits.
+    Nothing that the loop computes changes: losses, gradients and random numbers are the same bits. The thread that
+    enters is watched, and no other.
 
     Parameters
     ----------
@@ -60,6 +63,10 @@ def doctor(*, steps: int | None = None, sample_every: int = 1, grad_check: bool 
         Look at one step of the optimizer in so many; 10 costs a few percent of the time.
     grad_check : bool
         Compare the gradient of every loss looked at with the exact one.
+    see_compiled : bool
+        Let what is compiled by ``torch.compile`` run as it was written in the steps looked at, so that losses inside of
+        it are seen. It is the one option that changes results: by what compiling itself changes, in rounding and in the
+        random numbers of dropout.
 
     Yields
     ------
@@ -84,5 +91,5 @@ def doctor(*, steps: int | None = None, sample_every: int = 1, grad_check: bool 
     for name, value in (("steps", steps), ("sample_every", sample_every)):
         if value is not None and (not isinstance(value, int) or value < 1):
             raise invalid_value(name, value, "a whole number of at least 1")
-    with Watch(Examination(grad_check), steps, sample_every) as watch:
+    with Watch(Examination(grad_check), steps, sample_every, see_compiled) as watch:
         yield LiveReport(watch)

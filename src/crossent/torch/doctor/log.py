@@ -54,7 +54,7 @@ def read(folder: Path) -> Report:
                 found[finding.code, finding.where] = finding
             own_steps = entry.get("steps", own_steps)
             notes += [note for note in entry.get("notes", ()) if note not in notes]
-            ended = entry.get("ended", ended)
+            ended = entry.get("ended", ended) if ended in ("", "normally") else ended
         steps += own_steps
         for finding in found.values():
             ledger.add(finding)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._compile import _disable_dynamo
 from torch.nn import Parameter
 from torch.nn import _reduction as legacy
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -16,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from crossent.torch.doctor import signatures
 from crossent.torch.doctor.calls import LossCall
+from crossent.torch.doctor.eagerly import Eagerly
 from crossent.torch.doctor.examination import Examination, apart
 from crossent.torch.doctor.findings import Finding
 from crossent.torch.doctor.operations import Operations
@@ -24,6 +27,8 @@ from crossent.torch.doctor.provenance import Provenance
 from crossent.torch.doctor.ranks import Ranks
 from crossent.torch.doctor.transport import letting_go
 from crossent.torch.doctor.typed_gradients import gradient_of
+
+_OTHER_THREAD = "an optimizer stepped in another thread: only the thread that is watched is seen"
 
 # Without a step of an optimizer to count by, so many calls of losses are looked at before sampling sets in.
 _FIRST_CALLS = 64
@@ -57,9 +62,11 @@ class Watch(TorchFunctionMode):
         Stop watching after so many calls of losses.
     every : int
         Look at one step of the optimizer in so many.
+    see_compiled : bool
+        Run the steps looked at without compiling.
     """
 
-    def __init__(self, examination: Examination, steps: int | None, every: int) -> None:
+    def __init__(self, examination: Examination, steps: int | None, every: int, see_compiled: bool = False) -> None:
         super().__init__()
         self.examination = examination
         self._limit, self._every = steps, every
@@ -73,24 +80,31 @@ class Watch(TorchFunctionMode):
         self._updates = 0
         self._active = True
         self._over = False
-        self._process = os.getpid()
+        self._process, self._thread = os.getpid(), threading.get_ident()
+        self._eagerly = Eagerly() if see_compiled else None
         self._hook: Any = None
         self._compiled = _compiled_graphs()
         self._below: list[Any] | None = None  # the modes below this one, while it rests
 
     def __enter__(self) -> Watch:
         start_here()
-        self._hook = register_optimizer_step_post_hook(lambda *_: self._stepped())
+        # A step that is compiled must not have the hook compiled into it.
+        stepped = _disable_dynamo(lambda: self._stepped())
+        self._hook = register_optimizer_step_post_hook(lambda *_: stepped())
         self._has_torch_function = torch.overrides.has_torch_function
         torch.overrides.has_torch_function = self._has_override
         self._letting_go = letting_go()
         self._letting_go.__enter__()
         super().__enter__()  # type: ignore[no-untyped-call]
+        if self._eagerly is not None:
+            self._eagerly.begin()
         return self
 
     def __exit__(self, *exception: object) -> None:
         if self._below is None:
             super().__exit__(*exception)  # type: ignore[no-untyped-call]
+        if self._eagerly is not None:
+            self._eagerly.end()
         self._hook.remove()
         torch.overrides.has_torch_function = self._has_torch_function
         self._letting_go.__exit__(None, None, None)
@@ -232,6 +246,9 @@ class Watch(TorchFunctionMode):
         """Look at what the step of an optimizer used, and decide whether to look at the next one."""
         if os.getpid() != self._process:
             return
+        if threading.get_ident() != self._thread:
+            self.examination.note(_OTHER_THREAD)
+            return
         if self._over:
             self._active = False
             self._rest_or_return()
@@ -248,7 +265,11 @@ class Watch(TorchFunctionMode):
         """Leave torch alone until the next step to look at: even to pass a call on costs a microsecond."""
         resting = self._below is not None
         stack = torch.overrides._get_current_function_mode_stack()  # type: ignore[no-untyped-call]
-        if not self._active and not resting and stack and stack[-1] is self and not self._compiles():
+        if self._eagerly is not None:
+            (self._eagerly.begin if self._active else self._eagerly.end)()
+        # What is compiled would be compiled again without the watch; but not where it never meets the watch.
+        recompiles = self._eagerly is None and self._compiles()
+        if not self._active and not resting and stack and stack[-1] is self and not recompiles:
             self._below = stack[:-1]
             torch.overrides._pop_mode()  # type: ignore[no-untyped-call]
         elif self._active and self._below is not None and stack == self._below:

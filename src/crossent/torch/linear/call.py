@@ -33,6 +33,8 @@ class HeadCall(NamedTuple):
         What the chunks may take, in bytes.
     chunk_rows : int or None
         Rows of a chunk, where the caller says.
+    threshold, seed : float, int
+        Of the unbiased gradient; a threshold of 0 is the exact one.
     """
 
     x: Tensor
@@ -45,6 +47,8 @@ class HeadCall(NamedTuple):
     rows: torch.Size
     max_memory: int | str
     chunk_rows: int | None
+    threshold: float = 0.0
+    seed: int = 0
 
     @property
     def compute_dtype(self) -> torch.dtype:

@@ -12,8 +12,8 @@ from crossent.torch import formulas
 from crossent.torch.formulas import Rows
 from crossent.torch.linear.call import HeadCall, head_call
 from crossent.torch.linear.chunks import Chunked, Tensors, apply, push
-from crossent.torch.linear.passes import check_labels, denominator_of
 from crossent.torch.linear.plan import rows_of_chunk
+from crossent.torch.linear.results import check_labels, denominator_of
 from crossent.torch.linear.rows import Inputs, dense, logits, taking_part
 
 

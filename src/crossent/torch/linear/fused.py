@@ -11,7 +11,7 @@ from torch.autograd import Function
 from crossent.torch.call import is_transformed
 from crossent.torch.linear import passes
 from crossent.torch.linear.call import HeadCall
-from crossent.torch.linear.passes import Gradients, Wanted
+from crossent.torch.linear.results import Gradients, Wanted
 from crossent.torch.linear.rows import Result, evaluate
 
 
@@ -52,6 +52,8 @@ def gradients(
 ) -> tuple[Tensor | None, ...]:
     """Return the gradients of x, the weights and the bias for cotangents; ``made`` are those of the loss itself."""
     if lse_bar is not None or loss_bar is None or torch.is_grad_enabled() or _is_many(loss_bar):
+        if call.threshold:
+            raise RuntimeError('gradient="unbiased" has one derivative, the loss\'s: gradient="exact" has all')
         return _afresh(call, wanted, loss_bar, lse_bar)
     return _in_one_pass(call, wanted, made, loss_bar)
 

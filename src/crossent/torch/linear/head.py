@@ -7,9 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from crossent.errors import invalid_choice, invalid_type, invalid_value
+from crossent.head.linear import THRESHOLD
+from crossent.head.plan import GRADIENTS
 from crossent.torch.call import is_transformed
-from crossent.torch.linear import fused, operators, passes, rows
+from crossent.torch.linear import fused, operators, rows
 from crossent.torch.linear.call import HeadCall, head_call
+from crossent.torch.linear.results import check_labels
 
 
 def linear_cross_entropy(
@@ -32,6 +36,9 @@ def linear_cross_entropy(
     max_memory: int | str = "64MiB",
     return_lse: bool = False,
     return_accuracy: bool = False,
+    gradient: str = "exact",
+    threshold: float = THRESHOLD,
+    generator: torch.Generator | None = None,
 ) -> Any:
     r"""Return the cross-entropy of softmax(input · linear_weightᵀ + linear_bias), in nats, a few rows at a time.
 
@@ -64,6 +71,15 @@ def linear_cross_entropy(
     return_lse, return_accuracy : bool
         Return ``(loss, lse)``, ``(loss, accuracy)`` or ``(loss, lse, accuracy)``, from the same pass: lse of the rows'
         shape, differentiable, 0 in rows that take no part; the part of the rows whose largest logit is the target's.
+    gradient : {"exact", "unbiased"}
+        "unbiased" rounds entries of the logits' gradient below ``threshold`` (times the row's weight) at random to 0 or
+        the threshold, so that the gradients of input and weights have the exact expectation and the products behind
+        them few terms; see :func:`crossent.linear_cross_entropy`. The loss and the bias's gradient stay exact. CPU
+        tensors, one place a row; the first derivative alone, not traced by a compiler.
+    threshold : float in (0, 1]
+        A row keeps at most 2 / threshold entries in expectation.
+    generator : torch.Generator, optional
+        Where each call of "unbiased" draws its seed; PyTorch's default generator if None.
 
     Returns
     -------
@@ -77,7 +93,9 @@ def linear_cross_entropy(
 
     Notes
     -----
-    Results for two budgets agree to the rounding of the matrix products, not bit by bit.
+    On the CPU float16, float32 and float64 have the same bits for every ``max_memory`` and number of threads. A budget
+    too small for one block of rows is taken as what that block needs. bfloat16, whose products are PyTorch's, other
+    devices and several places a row agree for two budgets to the rounding of the matrix products.
 
     Examples
     --------
@@ -107,12 +125,30 @@ def linear_cross_entropy(
         normalizer=normalizer,
         z_loss=z_loss,
     )
+    if gradient != "exact":
+        call = _unbiased(call, gradient, threshold, generator)
     result = _result(call, return_lse, return_accuracy)
     shape = call.rows
     loss = result.loss.reshape(shape) if reduction == "none" else result.loss
     lse = None if result.lse is None else result.lse.reshape(shape)
     given = tuple(t for t in (loss, lse, result.accuracy) if t is not None)
     return given if len(given) > 1 else loss
+
+
+def _unbiased(call: HeadCall, gradient: str, threshold: float, generator: torch.Generator | None) -> HeadCall:
+    if gradient not in GRADIENTS:
+        raise invalid_choice("gradient", gradient, GRADIENTS)
+    if not 0 < threshold <= 1:
+        raise invalid_value("threshold", threshold, "a number in (0, 1]")
+    if not isinstance(generator, torch.Generator | None):
+        raise invalid_type("generator", generator, "a torch.Generator, or None")
+    others = (call.loss.target, call.loss.weight, call.loss.sample_weight)
+    if torch.compiler.is_compiling() or is_transformed() or call.loss.reduction == "log-mean":
+        raise ValueError('gradient="unbiased": expected no compiler, no torch.func around it, and no "log-mean"')
+    if any(t is not None and t.requires_grad for t in others):
+        raise ValueError('gradient="unbiased": expected target and weights that need no gradient')
+    seed = int(torch.randint(2**63 - 1, (), generator=generator))
+    return call._replace(threshold=float(threshold), seed=seed)
 
 
 def _result(call: HeadCall, return_lse: bool, return_accuracy: bool) -> rows.Result:
@@ -126,6 +162,6 @@ def _result(call: HeadCall, return_lse: bool, return_accuracy: bool) -> rows.Res
         return operators.linear_cross_entropy(call, return_accuracy)
     if everywhere or opaque or is_transformed():
         if call.x.device.type == "cpu" and not opaque and not is_transformed():
-            passes.check_labels(call)
+            check_labels(call)
         return rows.evaluate(call, return_lse, return_accuracy)
     return fused.linear_cross_entropy(call, return_lse, return_accuracy)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from crossent.head.linear import THRESHOLD
 from crossent.torch.linear.head import linear_cross_entropy
 
 
@@ -18,7 +20,7 @@ class LinearCrossEntropyLoss(nn.LinearCrossEntropyLoss):
         As PyTorch's.
     reduction, weight, ignore_index, label_smoothing, options
         As PyTorch's; its state dict is the same.
-    z_loss, logit_scale, softcap, shift, max_memory, return_lse, return_accuracy
+    z_loss, logit_scale, softcap, shift, max_memory, return_lse, return_accuracy, gradient, threshold, generator
         As for :func:`linear_cross_entropy`. ``sample_weight`` and ``normalizer`` go with the batch: they are arguments
         of the call.
 
@@ -54,6 +56,9 @@ class LinearCrossEntropyLoss(nn.LinearCrossEntropyLoss):
         max_memory: int | str = "64MiB",
         return_lse: bool = False,
         return_accuracy: bool = False,
+        gradient: str = "exact",
+        threshold: float = THRESHOLD,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(
             in_features,
@@ -76,6 +81,9 @@ class LinearCrossEntropyLoss(nn.LinearCrossEntropyLoss):
             "max_memory": max_memory,
             "return_lse": return_lse,
             "return_accuracy": return_accuracy,
+            "gradient": gradient,
+            "threshold": threshold,
+            "generator": generator,
         }
 
     def forward(

@@ -11,7 +11,7 @@ from crossent.head.memory import bytes_of
 from crossent.torch.call import Call
 from crossent.torch.linear import fused, passes
 from crossent.torch.linear.call import HeadCall
-from crossent.torch.linear.passes import Wanted
+from crossent.torch.linear.results import Wanted
 from crossent.torch.linear.rows import Result
 
 # In the operators' schemas, which know no other names than torch's own types. `wanted` is a Wanted.

@@ -1,83 +1,26 @@
-"""One pass over the chunks: the loss and the gradients of x, the weights and the bias, with one chunk's logits at most.
+"""One pass over a head's rows: the loss and the gradients of x, the weights and the bias.
 
-The rows of eager CPU tensors go to the native kernels, whose gradient takes the logits' place; on any other device the
-same formulas run in torch operations. Rows that take no part are left out before the products.
+CPU tensors go to the native head. Those of other devices, and what that head does not take, go through operations of
+torch, a chunk of rows at a time, with one chunk's logits at most; rows that take no part are left out of the products.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from crossent import arrays
 from crossent.torch import formulas, kernels
 from crossent.torch.call import Call
 from crossent.torch.formulas import Rows, wide_sum
+from crossent.torch.linear import native
 from crossent.torch.linear.call import HeadCall
 from crossent.torch.linear.cap import slope_
 from crossent.torch.linear.plan import rows_of_chunk
 from crossent.torch.linear.products import GradientProducts, logits_into
+from crossent.torch.linear.results import Pass, Wanted, check_labels, denominator_of
 from crossent.torch.linear.rows import Result, dense, hits, mean_hit
-
-Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
-
-
-class Wanted(NamedTuple):
-    """Which results a pass is to compute beside the loss.
-
-    Attributes
-    ----------
-    x, weight, bias : bool
-        Gradients.
-    lse, accuracy : bool
-    """
-
-    x: bool = False
-    weight: bool = False
-    bias: bool = False
-    lse: bool = False
-    accuracy: bool = False
-
-    @property
-    def gradient(self) -> bool:
-        """Whether any gradient is wanted."""
-        return self.x or self.weight or self.bias
-
-    def without_gradients(self) -> Wanted:
-        """Return the same without those."""
-        return self._replace(x=False, weight=False, bias=False)
-
-    @classmethod
-    def gradients_of(cls, call: HeadCall, *, lse: bool = False, accuracy: bool = False) -> Wanted:
-        """Return which of the tensors autograd asks for."""
-        x, weight, bias = (
-            torch.is_grad_enabled() and t is not None and t.requires_grad
-            for t in (call.x, call.linear_weight, call.linear_bias)
-        )
-        return cls(x, weight, bias, lse, accuracy)
-
-
-class Pass(NamedTuple):
-    """What a pass returns: the result, and the gradients in the computing dtype.
-
-    Attributes
-    ----------
-    result : Result
-    x, weight, bias : Tensor or None
-    """
-
-    result: Result
-    x: Tensor | None
-    weight: Tensor | None
-    bias: Tensor | None
-
-    @property
-    def gradients(self) -> Gradients:
-        """Those of x, the weights and the bias."""
-        return self.x, self.weight, self.bias
 
 
 @torch.no_grad()
@@ -86,6 +29,14 @@ def run(call: HeadCall, wanted: Wanted, *, factor: float | Tensor = 1.0, weight_
 
     ``weight_bar``, where it is given, is what the weights' gradient is added to.
     """
+    done = native.run(call, wanted, factor, weight_bar)
+    if done is not None:
+        return done
+    if call.threshold:
+        raise ValueError(
+            'gradient="unbiased": expected CPU tensors, a contiguous linear_weight (C, in_features), and weights of at '
+            "least 0"
+        )
     return _Run(call, wanted, factor, weight_bar).result()
 
 
@@ -116,7 +67,7 @@ class _Run:
         step = rows_of_chunk(self.call)
         n = self.call.x.shape[0] if self.kept is None else self.kept.shape[0]
         shape = (min(step, n), self.call.linear_weight.shape[0])
-        z = _empty(shape, self.call)
+        z = self.call.x.new_empty(shape, dtype=self.call.compute_dtype)
         slope = None if self.call.softcap is None or not self.wanted.gradient else torch.empty_like(z)
         for place in self._places(n, step):
             total = total + self._chunk(place, z, slope)
@@ -162,19 +113,6 @@ class _Run:
             if self.x_bar is not None and x_bar is not None:
                 self.x_bar[place] = x_bar
         return wide_sum(losses)
-
-
-def check_labels(call: HeadCall) -> None:
-    """Raise an IndexError for a class outside [0, C) in labels or in sparse distributions."""
-    if call.indices is None:
-        kernels.check_labels(call.loss)
-        return
-    classes = call.linear_weight.shape[0]
-    bad = (call.indices < 0) | (call.indices >= classes)
-    if bool(bad.any()):
-        row, column = (int(i) for i in bad.nonzero()[0])
-        value = int(call.indices[row, column])
-        raise IndexError(f"target[0][{row}, {column}] = {value} is outside [0, {classes})")
 
 
 def row_losses(loss: Call, factor: float | Tensor, want_gradient: bool) -> Tensor:
@@ -224,34 +162,12 @@ def _kept(take_part: Tensor | None) -> Tensor | None:
     return None if bool(part.all()) else part.nonzero().squeeze(1)
 
 
-def denominator_of(loss: Call, rows: Rows) -> float | Tensor:
-    """Return what the sum of the rows' losses is divided by."""
-    if loss.reduction != "mean":
-        return 1.0
-    if loss.normalizer is not None:
-        return loss.normalizer
-    weight = wide_sum(rows.weight)
-    if weight.device.type == "meta":
-        return 1.0
-    # A mean of nothing is NaN, as PyTorch has it.
-    number = float(weight)
-    return number if number != 0.0 else float("nan")
-
-
 def _detached(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.detach()
 
 
 def _wide(x: Tensor) -> torch.dtype:
     return torch.float32 if x.device.type == "mps" else torch.float64
-
-
-def _empty(shape: tuple[int, int], call: HeadCall) -> Tensor:
-    """Return memory for a chunk: in recycled pages on the CPU, which are several times cheaper to fill."""
-    dtype = call.compute_dtype
-    if call.x.device.type != "cpu":
-        return call.x.new_empty(shape, dtype=dtype)
-    return torch.from_numpy(arrays.empty(shape, kernels.as_numpy(torch.empty(0, dtype=dtype)).dtype))
 
 
 def _zeros(like: Tensor, dtype: torch.dtype) -> Tensor:

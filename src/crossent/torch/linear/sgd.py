@@ -11,8 +11,8 @@ from crossent.errors import invalid_type, invalid_value
 from crossent.torch.call import FLOATS, compute_dtype
 from crossent.torch.linear import passes
 from crossent.torch.linear.call import HeadCall, head_call
-from crossent.torch.linear.passes import Wanted
 from crossent.torch.linear.plan import rows_of_chunk
+from crossent.torch.linear.results import Wanted, check_labels
 
 
 class StepResult(NamedTuple):
@@ -143,7 +143,7 @@ class FusedHeadSGD:
                 **self.options,
             )
         if call.x.device.type == "cpu":
-            passes.check_labels(call)
+            check_labels(call)
         rows_of_chunk(call)  # which refuses a budget that is none
         loss, x_bar = self._moved(call, rates, needs_x_grad)
         # Back through what made rows of the input: shifted sequences, a cast, an axis of its own.

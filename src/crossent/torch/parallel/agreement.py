@@ -41,14 +41,15 @@ def largest_over_ranks(
     error: Exception | None,
     local: Callable[[Layout, Tensor], None],
 ) -> tuple[Layout, Tensor]:
-    """Return the layout, and the rows' largest logit over all ranks.
+    """Return the layout, and the rows' largest logit (and probability) over all ranks.
 
     Parameters
     ----------
     arguments, error
         The call, or why this rank refuses it.
     local : callable
-        Writes this rank's largest logits for a layout into a payload that is -inf. It must not raise.
+        Writes this rank's largest logits for a layout into a payload that is -inf, and behind them the largest
+        probabilities where they are sought. It must not raise.
 
     Raises
     ------
@@ -75,7 +76,7 @@ def largest_over_ranks(
 
 def _payload_of(arguments: Arguments) -> Callable[[], Tensor]:
     # Not the arguments themselves: they would be kept alive for as long as the group.
-    entries, dtype, device = arguments.rows + 1, arguments.dtype, arguments.x.device
+    entries, dtype, device = arguments.rows * (1 + arguments.seeks_most) + 1, arguments.dtype, arguments.x.device
     return lambda: torch.full((entries,), -torch.inf, dtype=dtype, device=device)
 
 

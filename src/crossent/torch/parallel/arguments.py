@@ -29,6 +29,8 @@ class Options:
     reduction: str
     logit_scale: float
     softcap: float | None
+    return_lse: bool
+    return_accuracy: bool
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,10 @@ class Arguments:
         This rank's classes.
     bias : Tensor (c) or None
     labels : int64 Tensor (n) or None
-    probs : Tensor (n, c) or None
-        This rank's columns of the distributions.
+    probs : Tensor (n, c) or (n, k) or None
+        This rank's columns of the distributions, or the probabilities of a few classes.
+    indices : int64 Tensor (n, k) or None
+        Those classes, among all.
     class_weight : Tensor (c) or (C) or None
         This rank's, or all.
     sample_weight : Tensor (n) or None
@@ -56,6 +60,8 @@ class Arguments:
     check_same : bool
     x_grad : bool
         Whether x needs a gradient, which takes a collective operation: all ranks do or none.
+    target_grad : bool
+        Whether the distributions do; those of a few classes take part in the same operation.
     needs_grad : bool
         Whether anything does on this rank.
     """
@@ -65,6 +71,7 @@ class Arguments:
     bias: Tensor | None
     labels: Tensor | None
     probs: Tensor | None
+    indices: Tensor | None
     class_weight: Tensor | None
     sample_weight: Tensor | None
     normalizer: float | None
@@ -73,6 +80,7 @@ class Arguments:
     row_shape: torch.Size
     check_same: bool
     x_grad: bool
+    target_grad: bool
     needs_grad: bool
 
     @property
@@ -86,8 +94,22 @@ class Arguments:
         return self.labels is None or self.options.label_smoothing > 0.0
 
     @property
+    def probs_dtype(self) -> torch.dtype | None:
+        return None if self.probs is None else self.probs.dtype
+
+    @property
     def rows(self) -> int:
         return self.x.shape[0]
+
+    @property
+    def seeks_most(self) -> bool:
+        """Whether the ranks have to find each row's largest probability: no rank sees a whole distribution."""
+        return self.options.return_accuracy and self.probs is not None and self.indices is None
+
+    @property
+    def summed_target(self) -> int:
+        """How many entries of the target's gradient are summed over the ranks."""
+        return 0 if self.indices is None or not self.target_grad else self.indices.numel()
 
     def fingerprint(self) -> str:
         """Return what the ranks compare before the first call of its kind: all that decides sizes and formulas."""
@@ -100,20 +122,26 @@ class Arguments:
                 "dtype of x": str(self.x.dtype),
                 "dtype of weight_shard": str(self.weight.dtype),
                 "device": self.x.device.type,
-                "target": "labels" if self.probs is None else "distributions",
+                "target": self._kind(),
                 "class weights": self.class_weight is not None,
                 "sample_weight": self.sample_weight is not None,
                 "check_same": self.check_same,
                 "x requires a gradient": self.x_grad,
+                "target requires a gradient": self.target_grad,
                 **self.options.__dict__,
             }
         )
+
+    def _kind(self) -> str:
+        if self.indices is not None:
+            return f"distributions over {self.indices.shape[1]} classes"
+        return "labels" if self.probs is None else "distributions"
 
 
 def checked(
     x: Tensor,
     weight_shard: Tensor,
-    target: Tensor,
+    target: Any,
     *,
     bias_shard: Tensor | None,
     weight: Tensor | None,
@@ -125,6 +153,8 @@ def checked(
     reduction: str,
     logit_scale: float,
     softcap: float | None,
+    return_lse: bool,
+    return_accuracy: bool,
     max_memory: int | str,
     check_same: bool,
 ) -> Arguments:
@@ -136,13 +166,14 @@ def checked(
     """
     _matrices(x, weight_shard, bias_shard)
     rows = x.shape[:-1]
-    labels, probs = _target(target, rows, weight_shard, ignore_index)
-    _same_device(x, weight_shard=weight_shard, target=target, bias_shard=bias_shard, sample_weight=sample_weight)
+    labels, probs, indices = _target(target, rows, weight_shard, ignore_index)
+    truth = labels if probs is None else probs
+    _same_device(x, weight_shard=weight_shard, target=truth, bias_shard=bias_shard, sample_weight=sample_weight)
     if weight is not None:
         _tensor("weight", weight, 1)
     if sample_weight is not None:
         _shape("sample_weight", sample_weight, rows, "one for each row of x")
-    for name, value in (("target", target), ("weight", weight), ("sample_weight", sample_weight)):
+    for name, value in (("weight", weight), ("sample_weight", sample_weight)):
         if value is not None and value.requires_grad:
             raise ValueError(f"{name} requires a gradient, which is not computed: expected {name}.detach()")
     if reduction not in REDUCTIONS:
@@ -156,13 +187,17 @@ def checked(
         reduction,
         _number("logit_scale", logit_scale, -math.inf, math.inf, "a finite number"),
         None if softcap is None else _positive("softcap", softcap),
+        bool(return_lse),
+        bool(return_accuracy),
     )
+    recorded = [t for t in (x, weight_shard, bias_shard, probs) if t is not None and torch.is_grad_enabled()]
     return Arguments(
         x.reshape(math.prod(rows), x.shape[-1]),
         weight_shard,
         bias_shard,
         labels,
         probs,
+        indices,
         weight,
         None if sample_weight is None else sample_weight.reshape(-1),
         None if normalizer is None else _positive("normalizer", normalizer),
@@ -171,7 +206,8 @@ def checked(
         rows,
         bool(check_same),
         torch.is_grad_enabled() and x.requires_grad,
-        torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight_shard, bias_shard)),
+        torch.is_grad_enabled() and probs is not None and probs.requires_grad,
+        any(t.requires_grad for t in recorded),
     )
 
 
@@ -190,16 +226,20 @@ def _matrices(x: Tensor, weight_shard: Tensor, bias_shard: Tensor | None) -> Non
 
 
 def _target(
-    target: Tensor, rows: torch.Size, weight_shard: Tensor, ignore_index: int
-) -> tuple[Tensor | None, Tensor | None]:
-    if not isinstance(target, Tensor):
-        raise invalid_type("target", target, "a tensor")
+    target: Any, rows: torch.Size, weight_shard: Tensor, ignore_index: int
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     if isinstance(ignore_index, bool) or not isinstance(ignore_index, int):
         raise invalid_type("ignore_index", ignore_index, "an integer")
+    if isinstance(target, tuple | list):
+        indices, probs = _few_classes(target, rows)
+        _no_label_to_ignore(ignore_index)
+        return None, probs, indices
+    if not isinstance(target, Tensor):
+        raise invalid_type("target", target, "a tensor, or a pair of tensors (indices, probabilities)")
     if target.dtype in LABELS:
         if target.shape != rows:
             raise ValueError(f"target has shape {tuple(target.shape)}: expected {tuple(rows)}, a label for each row")
-        return target.reshape(-1).to(torch.int64), None
+        return target.reshape(-1).to(torch.int64), None, None
     if target.dtype not in FLOATS:
         raise TypeError(f"target has dtype {target.dtype}: expected integers (labels) or floats (distributions)")
     classes = weight_shard.shape[0]
@@ -207,9 +247,28 @@ def _target(
         raise ValueError(
             f"target has shape {tuple(target.shape)}: expected {(*rows, classes)}, the columns of this rank's classes"
         )
+    _no_label_to_ignore(ignore_index)
+    return None, target.reshape(math.prod(rows), classes), None
+
+
+def _few_classes(target: Any, rows: torch.Size) -> tuple[Tensor, Tensor]:
+    if len(target) != 2 or not all(isinstance(t, Tensor) for t in target):
+        raise invalid_type("target", target, "a tensor, or a pair of tensors (indices, probabilities)")
+    indices, probs = target
+    if indices.dtype not in LABELS or probs.dtype not in FLOATS:
+        raise TypeError(f"target has dtypes {indices.dtype}, {probs.dtype}: expected integers and floats")
+    if indices.shape != probs.shape or indices.shape[:-1] != rows or indices.ndim == 0:
+        shapes = f"{tuple(indices.shape)}, {tuple(probs.shape)}"
+        raise ValueError(f"target has shapes {shapes}: expected {(*rows, 'k')!s} for both")
+    if indices.device != probs.device:
+        raise ValueError(f"target is on {indices.device}, {probs.device}: expected one device")
+    flat = (math.prod(rows), indices.shape[-1])
+    return indices.reshape(flat).to(torch.int64), probs.reshape(flat)
+
+
+def _no_label_to_ignore(ignore_index: int) -> None:
     if ignore_index >= 0:
         raise invalid_value("ignore_index", ignore_index, "a negative number with distributions, which have no label")
-    return None, target.reshape(math.prod(rows), classes)
 
 
 def _tensor(name: str, value: Any, ndim: int) -> None:

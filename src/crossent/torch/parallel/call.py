@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from crossent.torch.parallel import sums as wire
 from crossent.torch.parallel.agreement import largest_over_ranks
 from crossent.torch.parallel.arguments import Arguments
-from crossent.torch.parallel.gradient import Gradients, fill
+from crossent.torch.parallel.gradient import Bars, Gradients, fill
 from crossent.torch.parallel.layout import Layout
 from crossent.torch.parallel.logits import Logits
 from crossent.torch.parallel.mean import over_row_groups
@@ -18,7 +20,15 @@ from crossent.torch.parallel.rows import Rows, rows_of
 from crossent.torch.parallel.statistics import Statistics
 from crossent.torch.parallel.truth import Truth
 
-_Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
+_Gradients = tuple[Tensor | None, ...]
+
+
+class Result(NamedTuple):
+    """What a call returns, as far as it was asked for."""
+
+    loss: Tensor
+    lse: Tensor | None
+    accuracy: Tensor | None
 
 
 class _Local:
@@ -36,7 +46,10 @@ class _Local:
         assert self.arguments is not None
         try:
             self._compute(self.arguments, layout)
-            payload.copy_(self.truth.spread(self.statistics.top, -torch.inf))
+            top, most = _parts(self.arguments, payload)
+            top.copy_(self.truth.spread(self.statistics.top, -torch.inf))
+            if most is not None:
+                most.copy_(self.truth.spread(self.truth.most(), -torch.inf))
         except Exception as error:
             self.error = error
 
@@ -48,11 +61,11 @@ class _Local:
         if not self.statistics.is_finite:
             raise _not_finite(arguments, self.truth)
 
-    def write_sums(self, payload: Tensor, top: Tensor) -> None:
+    def write_sums(self, payload: Tensor, top: Tensor, most: Tensor | None) -> None:
         try:
             if self.error is None:
                 assert self.arguments is not None
-                wire.write(payload, self.arguments, self.truth, self.statistics, top)
+                wire.write(payload, self.arguments, self.truth, self.statistics, top, most)
         except Exception as error:
             self.error = error
         if self.error is not None:
@@ -73,8 +86,8 @@ class Call:
     @staticmethod
     def run(
         ranks: Ranks, row_ranks: Ranks | None, arguments: Arguments | None, error: Exception | None
-    ) -> tuple[Call, Tensor]:
-        """Return the call and its loss.
+    ) -> tuple[Call, Result]:
+        """Return the call and its result.
 
         Raises
         ------
@@ -84,11 +97,12 @@ class Call:
         refused: Refusal | None = None
         try:
             local, rows, largest = _over_class_group(ranks, arguments, error)
-            numbers = [float((rows.loss * _share(local, rows)).sum()), float(rows.weight.sum())]
+            hits = 0.0 if rows.hit is None else float(rows.hit.sum())
+            numbers = [float((rows.loss * _share(local, rows)).sum()), float(rows.weight.sum()), hits, len(rows.loss)]
         except Refusal as problem:
             if row_ranks is None:
                 raise
-            refused, numbers = problem, [0.0, 0.0]
+            refused, numbers = problem, [0.0] * 4
         size = 1
         if row_ranks is not None:
             numbers, size = over_row_groups(row_ranks, numbers, refused), row_ranks.size
@@ -98,16 +112,16 @@ class Call:
         reduction = arguments.options.reduction
         if reduction == "none":
             loss = local.truth.spread(rows.loss * each).reshape(arguments.row_shape)
-            return Call(ranks, local, rows, largest, each), loss.to(arguments.dtype)
+            return Call(ranks, local, rows, largest, each), _result(local, rows, loss.to(arguments.dtype), numbers)
         total, denominator = numbers[0], 1.0
         if reduction == "mean":
             denominator = numbers[1] if arguments.normalizer is None else arguments.normalizer
         each = each * (size / denominator) if denominator else torch.zeros_like(each)
         loss = torch.tensor(total / denominator if denominator else 0.0, dtype=arguments.dtype, device=each.device)
-        return Call(ranks, local, rows, largest, each), loss
+        return Call(ranks, local, rows, largest, each), _result(local, rows, loss, numbers)
 
-    def gradients(self, loss_bar: Tensor, weight: bool, bias: bool) -> _Gradients:
-        """Return the gradients of x, of this rank's weight and of its bias.
+    def gradients(self, loss_bar: Tensor | None, lse_bar: Tensor | None, weight: bool, bias: bool) -> _Gradients:
+        """Return the gradients of x, of this rank's weight, of its bias, and of the target.
 
         Raises
         ------
@@ -115,47 +129,90 @@ class Call:
             On every rank, if one runs out of memory, for example.
         """
         arguments = self.arguments
-        if not arguments.x_grad:
-            return None, *self._fill(None, loss_bar, weight, bias)
         n, d = arguments.rows, arguments.x.shape[1]
-        payload = arguments.x.new_zeros(n * d + 1, dtype=arguments.dtype)
+        of_x, of_few = n * d if arguments.x_grad else 0, arguments.summed_target
+        bars = self._bars(loss_bar, lse_bar)
+        if not arguments.x_grad and not of_few:
+            of_weight, of_bias, of_target = self._fill(None, None, bars, weight, bias)
+            return None, of_weight, of_bias, of_target
+        payload = arguments.x.new_zeros(of_x + of_few + 1, dtype=arguments.dtype)
+        x = payload[:of_x].view(n, d) if arguments.x_grad else None
+        few = payload[of_x:-1].view(n, of_few // n) if of_few else None
         error: Exception | None = None
-        own: tuple[Tensor | None, Tensor | None] = (None, None)
+        own: _Gradients = (None, None, None)
         try:
-            own = self._fill(payload[:-1].view(n, d), loss_bar, weight, bias)
+            own = self._fill(x, few, bars, weight, bias)
         except Exception as problem:
             error = problem
             payload.zero_()[-1] = 1.0
         self.ranks.sum_(payload)
         if payload[-1]:
             raise refusal(self.ranks, error)
-        return payload[:-1].view(*arguments.row_shape, d).to(arguments.x.dtype), *own
+        whole = None if x is None else x.view(*arguments.row_shape, d).to(arguments.x.dtype)
+        of_weight, of_bias, of_target = own
+        if few is not None:
+            of_target = few.to(arguments.probs_dtype)
+        return whole, of_weight, of_bias, of_target
 
-    def _fill(
-        self, x: Tensor | None, loss_bar: Tensor, weight: bool, bias: bool
-    ) -> tuple[Tensor | None, Tensor | None]:
+    def _bars(self, loss_bar: Tensor | None, lse_bar: Tensor | None) -> Bars:
+        def of_rows(bar: Tensor) -> Tensor:
+            return self.truth.kept(bar.double().reshape(-1))
+
+        if loss_bar is None:
+            loss = torch.zeros_like(self.row_factor)
+        elif self.arguments.options.reduction == "none":
+            loss = of_rows(loss_bar) * self.row_factor
+        else:
+            loss = loss_bar.double() * self.row_factor
+        return Bars(loss, None if lse_bar is None else of_rows(lse_bar))
+
+    def _fill(self, x: Tensor | None, few: Tensor | None, bars: Bars, weight: bool, bias: bool) -> _Gradients:
+        """Write the gradients of x and of a few classes' truth, and return this rank's own."""
         arguments, truth, logits = self.arguments, self.truth, self.logits.take()
-        of_rows = x if x is None or truth.rows is None else torch.zeros_like(logits.x)
         of_weight = torch.zeros_like(arguments.weight) if weight else None
         of_bias = arguments.x.new_zeros(len(arguments.weight), dtype=arguments.dtype) if bias else None
-        bars = loss_bar.double()
-        bars = bars if bars.ndim == 0 and arguments.row_shape else truth.kept(bars.reshape(-1))
-        fill(Gradients(of_rows, of_weight, of_bias), logits, truth, self.rows, self.largest, bars * self.row_factor)
-        if x is not None and of_rows is not None and truth.rows is not None:
-            x.index_copy_(0, truth.rows, of_rows)
+        whole = few
+        if few is None and arguments.target_grad and arguments.probs is not None:
+            whole = torch.zeros_like(arguments.probs, dtype=arguments.dtype)
+        of_x, of_target = (
+            t if t is None or truth.rows is None else t.new_zeros(len(logits.x), t.shape[1]) for t in (x, whole)
+        )
+        gradients = Gradients(of_x, of_weight, of_bias, of_target)
+        fill(gradients, logits, truth, self.rows, self.largest, bars)
+        for into, found in ((x, of_x), (whole, of_target)):
+            if into is not None and found is not None and truth.rows is not None:
+                into.index_copy_(0, truth.rows, found)
         if of_bias is not None and arguments.bias is not None:
             of_bias = of_bias.to(arguments.bias.dtype)
-        return of_weight, of_bias
+        of_target = None if few is not None or whole is None else whole.to(arguments.probs_dtype)
+        return of_weight, of_bias, of_target
+
+
+def _parts(arguments: Arguments, largest: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return the two columns of the MAX: the rows' largest logits and, where they are sought, probabilities."""
+    n = arguments.rows
+    return largest[:n], largest[n:] if arguments.seeks_most else None
+
+
+def _result(local: _Local, rows: Rows, loss: Tensor, numbers: list[float]) -> Result:
+    arguments, lse, accuracy = local.arguments, None, None
+    assert arguments is not None
+    if arguments.options.return_lse:
+        lse = local.truth.spread(rows.lse).reshape(arguments.row_shape).to(arguments.dtype)
+    if arguments.options.return_accuracy:
+        accuracy = torch.tensor(numbers[2] / numbers[3] if numbers[3] else torch.nan, device=loss.device)
+    return Result(loss, lse, accuracy)
 
 
 def _over_class_group(
     ranks: Ranks, arguments: Arguments | None, error: Exception | None
 ) -> tuple[_Local, Rows, Tensor]:
     local = _Local(arguments)
-    _, top = largest_over_ranks(ranks, arguments, error, local.write_top)
+    _, found = largest_over_ranks(ranks, arguments, error, local.write_top)
     assert arguments is not None
+    top, most = _parts(arguments, found)
     payload = wire.blank(arguments)
-    local.write_sums(payload, top)
+    local.write_sums(payload, top, most)
     ranks.sum_(payload)
     if wire.refusals(payload):
         raise refusal(ranks, local.error)

@@ -82,7 +82,8 @@ def step_cost(
     gathered : bool
         Whether x is gathered first, as each of the ``class_ranks`` has made ``rows / class_ranks`` rows of it.
     columns : int
-        Of the SUM: 2 for labels, 4 for distributions and smoothed labels, one more for labels' class weights.
+        Of the SUM: 2 for labels, 4 for distributions and smoothed labels, one more for labels' class weights, and one
+        for the accuracy.
     itemsize : int
         Bytes of a number of x, of the weight and of what is computed: 4 for float32.
     keeps_logits : bool
@@ -116,8 +117,8 @@ def step_cost(
     top, sums, x_grad = (rows + 1) * itemsize, (columns * rows + TAIL) * 8, x + itemsize
     gather, weight_grad = x if gathered else 0, weight if row_ranks > 1 else 0
     over_classes, over_rows = (class_ranks - 1) / class_ranks, (row_ranks - 1) / row_ranks
-    # The loss and its denominator, and the flag that a rank refuses: over the row group.
-    mean = 24 if row_ranks > 1 else 0
+    # The loss, its denominator, the rows and those that are hit, and the flag that a rank refuses: over the row group.
+    mean = 40 if row_ranks > 1 else 0
     return StepCost(
         weight=weight,
         gradient=weight,

@@ -21,34 +21,42 @@ class Gradients(NamedTuple):
         Of the rows that take part, in the computing dtype; to be summed over the ranks.
     weight, bias : Tensor (c, d), (c)
         This rank's; the weight's in its own dtype, the bias's in the computing one.
+    target : Tensor (k, c) or (k, few classes)
+        Of the rows that take part; of distributions over a few, this rank's classes, to be summed over the ranks.
     """
 
     x: Tensor | None
     weight: Tensor | None
     bias: Tensor | None
+    target: Tensor | None
 
 
-def fill(gradients: Gradients, logits: Logits, truth: Truth, rows: Rows, largest: Tensor, loss_bar: Tensor) -> None:
-    """Add the gradients for cotangents of the rows' losses.
+class Bars(NamedTuple):
+    """Cotangents of the rows that take part, float64 Tensors (k)."""
+
+    loss: Tensor
+    lse: Tensor | None
+
+
+def fill(gradients: Gradients, logits: Logits, truth: Truth, rows: Rows, largest: Tensor, bars: Bars) -> None:
+    """Add the gradients for cotangents of the rows' losses and of their log-sum-exp.
 
     Parameters
     ----------
     largest : int64 Tensor (k)
         The class of the row's largest logit where this rank holds it, counted from its first, else -1.
-    loss_bar : Tensor (k)
-        float64.
     """
-    if gradients == (None, None, None):
+    if all(each is None for each in gradients):
         return
     dtype = logits.x.dtype
-    scaled = _Scaled(rows.top, (loss_bar * rows.factor).to(dtype), loss_bar * rows.special, rows.mass, loss_bar)
+    scaled = _scaled(rows, bars, dtype)
     for classes in logits.class_blocks():
         weights = logits.weights(classes)
         of_weight = None if gradients.weight is None else gradients.weight[classes]
         # Low precision is rounded once, after the last block of rows.
         total = of_weight if of_weight is None or of_weight.dtype == dtype else torch.zeros_like(weights)
         for at in logits.row_blocks():
-            grad = _tile(logits, truth, scaled, largest, at, classes)
+            grad = _tile(gradients.target, logits, truth, scaled, largest, at, classes)
             if gradients.x is not None:
                 gradients.x[at].addmm_(grad, weights)
             if total is not None:
@@ -66,13 +74,26 @@ class _Scaled(NamedTuple):
     factor: Tensor
     special: Tensor
     mass: Tensor
+    above: Tensor
     bar: Tensor
 
 
-def _tile(logits: Logits, truth: Truth, scaled: _Scaled, largest: Tensor, at: slice, classes: slice) -> Tensor:
+def _scaled(rows: Rows, bars: Bars, dtype: torch.dtype) -> _Scaled:
+    factor, special = bars.loss * rows.factor, bars.loss * rows.special
+    if bars.lse is not None:
+        factor, special = factor + bars.lse * rows.unit, special + bars.lse * rows.share
+    return _Scaled(rows.top, factor.to(dtype), special, rows.mass, rows.above.to(dtype), bars.loss)
+
+
+def _tile(
+    target: Tensor | None, logits: Logits, truth: Truth, scaled: _Scaled, largest: Tensor, at: slice, classes: slice
+) -> Tensor:
     z = logits.uncapped(at, classes)
     slope = logits.slope(z)
-    grad = logits.capped(z).sub_(scaled.top[at].unsqueeze(1)).exp_().mul_(scaled.factor[at].unsqueeze(1))
+    below = logits.capped(z).sub_(scaled.top[at].unsqueeze(1))
+    if target is not None:
+        _charge(target, truth, below, scaled, at, classes)
+    grad = below.exp_().mul_(scaled.factor[at].unsqueeze(1))
     p = truth.probs(at, classes) if truth.is_spread else None
     if p is not None:
         grad.addcmul_(scaled.bar[at].to(grad.dtype).unsqueeze(1), p, value=-1.0)
@@ -82,3 +103,18 @@ def _tile(logits: Logits, truth: Truth, scaled: _Scaled, largest: Tensor, at: sl
         entry = entry + scaled.bar[at][place] * (scaled.mass[at][place] - p[place, column].double())
     grad[place, column] = entry.to(grad.dtype)
     return logits.chain_(grad, slope)
+
+
+def _charge(target: Tensor, truth: Truth, below: Tensor, scaled: _Scaled, at: slice, classes: slice) -> None:
+    """Write the derivative for the truth, (1 - ε) w_c (lse - z_c), of a tile whose z_c - top are ``below``."""
+    price = (scaled.bar[at] * (1.0 - truth.smoothing)).to(below.dtype).unsqueeze(1)
+    if truth.class_weight is not None:
+        price = price * truth.class_weight[classes]
+    gap = scaled.above[at].unsqueeze(1) - below
+    # A masked class has an infinite gap.
+    bar = torch.where(price == 0.0, 0.0, gap * price)
+    if truth.indices is None:
+        target[at, classes] = bar
+    else:
+        row, column, place = truth.few_within(at, classes)
+        target[at][row, place] = bar[row, column]

@@ -36,8 +36,8 @@ class ClassParallelHead(nn.Module):
     device, dtype : optional
         Of the parameters.
     **options
-        Of the loss: ``weight, label_smoothing, ignore_index, z_loss, reduction, logit_scale, softcap, max_memory,
-        check_same``.
+        Of the loss: ``weight, label_smoothing, ignore_index, z_loss, reduction, logit_scale, softcap, shift,
+        max_memory, return_lse, return_accuracy, check_same``.
 
     Attributes
     ----------
@@ -93,11 +93,11 @@ class ClassParallelHead(nn.Module):
     def forward(
         self,
         x: Tensor,
-        target: Tensor,
+        target: Any,
         *,
         sample_weight: Tensor | None = None,
         normalizer: float | Tensor | None = None,
-    ) -> Tensor:
+    ) -> Any:
         """Return the loss; arguments are those of :func:`class_parallel_cross_entropy`."""
         return class_parallel_cross_entropy(
             x,

@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.distributed import ProcessGroup
 
+from crossent.torch.linear.call import _shifted
 from crossent.torch.parallel.arguments import Arguments, checked
-from crossent.torch.parallel.call import Call
+from crossent.torch.parallel.call import Call, Result
 from crossent.torch.parallel.eager import eager
 from crossent.torch.parallel.ranks import Ranks
 from crossent.torch.parallel.refusal import Refusal
@@ -18,14 +19,17 @@ from crossent.torch.parallel.refusal import Refusal
 
 class _Loss(Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, call: Call, loss: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, probs: Tensor | None, call: Call, result: Result
+    ) -> tuple[Tensor, Tensor | None]:
+        ctx.set_materialize_grads(False)
         # Saved so that PyTorch notices what is overwritten between forward and backward.
-        ctx.save_for_backward(x, weight, bias)
+        ctx.save_for_backward(x, weight, bias, probs)
         ctx.call = call
-        return loss
+        return result.loss, result.lse
 
     @staticmethod
-    def backward(ctx: Any, loss_bar: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, loss_bar: Tensor | None, lse_bar: Tensor | None) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():  # create_graph=True
             raise NotImplementedError(
                 "class_parallel_cross_entropy has no second derivative: expected create_graph=False"
@@ -33,17 +37,18 @@ class _Loss(Function):
         _ = ctx.saved_tensors
         needs = ctx.needs_input_grad
         try:
-            with torch.autocast(loss_bar.device.type, enabled=False):
-                return (*ctx.call.gradients(loss_bar, needs[1], needs[2]), None, None)
+            with torch.autocast(ctx.call.arguments.x.device.type, enabled=False):
+                x, weight, bias, probs = ctx.call.gradients(loss_bar, lse_bar, needs[1], needs[2])
         except Refusal as refusal:
             raise refusal.error from refusal.error.__cause__
+        return x, weight, bias, probs, None, None
 
 
 @eager
 def class_parallel_cross_entropy(
     x: Tensor,
     weight_shard: Tensor,
-    target: Tensor,
+    target: Any,
     *,
     group: ProcessGroup | None = None,
     row_group: ProcessGroup | None = None,
@@ -57,9 +62,12 @@ def class_parallel_cross_entropy(
     reduction: str = "mean",
     logit_scale: float = 1.0,
     softcap: float | None = None,
+    shift: int = 0,
     max_memory: int | str = "64MiB",
+    return_lse: bool = False,
+    return_accuracy: bool = False,
     check_same: bool = True,
-) -> Tensor:
+) -> Any:
     r"""Return the cross-entropy of softmax(x Wᵀ + b) in nats, with the rows of W spread over the ranks of a group.
 
     .. math:: L = \sum_c p_c\,(\mathrm{lse}(z) - z_c),\qquad z = \operatorname{cap}(s\,(x W^\top + b)),\qquad
@@ -74,9 +82,10 @@ def class_parallel_cross_entropy(
         The same on all ranks of ``group``.
     weight_shard : Tensor (c, D)
         The rank's own rows of the weight: the first rank's come first. Their number may differ, and be 0.
-    target : Tensor (…) or (…, c)
+    target : Tensor (…) or (…, c), or pair of tensors (…, k)
         Labels in [0, C) or ``ignore_index``, any integer dtype, the same on all ranks; or this rank's own columns of
-        distributions, of any mass.
+        distributions, of any mass; or (indices, probabilities) of distributions over k of all C classes, the same on
+        all ranks. Distributions may require a gradient.
     group : ProcessGroup, optional
         Over which the classes are spread. None is the default group, or this process alone where
         ``torch.distributed`` is not initialised.
@@ -103,9 +112,16 @@ def class_parallel_cross_entropy(
         distributions; of nothing it is 0, with gradients of 0, so that a rank without rows takes part like any other.
     logit_scale, softcap : float
         s and k above; ``softcap=None`` leaves the logits as they are.
+    shift : int
+        Row t is held against target t + shift of its sequence, of x of shape (T, D) or (B, T, D).
     max_memory : int or str
         Bytes for logits on this rank. Where all its logits fit, they are kept for backward; where not, they are made
         again, which takes four matrix products instead of three.
+    return_lse, return_accuracy : bool
+        Return ``(loss, lse)``, ``(loss, accuracy)`` or ``(loss, lse, accuracy)``, from the same pass: lse of the rows'
+        shape, differentiable, 0 in rows that take no part; the part of the rows whose largest logit is the target's (of
+        equal ones the first class's; where the target is the ranks' own columns, ranks that have one each of equal
+        largest logits share it), NaN of no rows.
     check_same : bool
         Compare 20 bits of x, target, sample_weight and normalizer with the other ranks'. Turn it off where ranks
         compute x each for itself and may differ in the last bit.
@@ -113,7 +129,8 @@ def class_parallel_cross_entropy(
     Returns
     -------
     Tensor
-        A scalar, or of the rows' shape with ``reduction="none"``; float64 if x or the weight is, else float32.
+        A scalar, or of the rows' shape with ``reduction="none"``; float64 if x or the weight is, else float32. With
+        ``return_lse`` or ``return_accuracy`` a tuple.
 
     Raises
     ------
@@ -127,9 +144,11 @@ def class_parallel_cross_entropy(
     Notes
     -----
     Three all-reduces: the rows' largest logit (MAX, n + 1 entries of the computing dtype), a few columns of sums (SUM,
-    k n + 5 float64; k is 2 for labels, 4 for distributions and smoothed labels, one more for labels' class weights),
-    and in backward the gradient of x (SUM, n D + 1 entries of the computing dtype). A call that differs from the last
-    one in shapes or options costs two small ones more; ``row_group`` costs one of 3 float64.
+    m n + 5 float64; m is 2 for labels, 4 for distributions and smoothed labels, one more for labels' class weights,
+    and one for the accuracy), and in backward the gradient of x (SUM, n D + 1 entries of the computing dtype). The
+    accuracy of distributions by columns takes n entries more in the first, a gradient of the probabilities of k
+    classes n k more in the last. A call that differs from the last one in shapes or options costs two small ones more;
+    ``row_group`` costs one of 5 float64.
 
     Everything is computed in float32 or float64. The label is left out of the sum of exponentials, so that a confident
     row keeps its loss and its gradient, as in :func:`crossent.torch.cross_entropy`. A second backward through the same
@@ -151,6 +170,8 @@ def class_parallel_cross_entropy(
     arguments: Arguments | None = None
     error: Exception | None = None
     try:
+        if shift and isinstance(x, Tensor):
+            x, target, sample_weight = _shifted(x, target, sample_weight, shift)
         arguments = checked(
             x,
             weight_shard,
@@ -165,6 +186,8 @@ def class_parallel_cross_entropy(
             reduction=reduction,
             logit_scale=logit_scale,
             softcap=softcap,
+            return_lse=return_lse,
+            return_accuracy=return_accuracy,
             max_memory=max_memory,
             check_same=check_same and ranks.size > 1,
         )
@@ -173,8 +196,9 @@ def class_parallel_cross_entropy(
     try:
         device = ranks.device if arguments is None else arguments.x.device
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            call, loss = Call.run(ranks, row_ranks, arguments, error)
+            call, made = Call.run(ranks, row_ranks, arguments, error)
     except Refusal as refusal:
         raise refusal.error from refusal.error.__cause__
-    result: Tensor = _Loss.apply(x, weight_shard, bias_shard, call, loss)  # type: ignore[no-untyped-call]
-    return result
+    loss, lse = _Loss.apply(x, weight_shard, bias_shard, call.arguments.probs, call, made)  # type: ignore[no-untyped-call]
+    given = tuple(t for t in (loss, lse, made.accuracy) if t is not None)
+    return given if len(given) > 1 else loss

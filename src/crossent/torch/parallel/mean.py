@@ -101,7 +101,7 @@ def global_mean(
 
 
 def over_row_groups(ranks: Ranks, numbers: list[float], error: Exception | None) -> list[float]:
-    """Return a loss and a count summed over the ranks.
+    """Return numbers summed over the ranks, as a loss and a count.
 
     Raises
     ------

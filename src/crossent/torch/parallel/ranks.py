@@ -10,7 +10,7 @@ from torch.distributed import ProcessGroup
 from crossent.errors import invalid_type
 
 # What one rank can say to the others at a time, in bytes of UTF-8.
-TEXT = 1024
+TEXT = 2048
 
 
 class Ranks:

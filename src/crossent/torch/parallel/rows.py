@@ -35,6 +35,12 @@ class Rows(NamedTuple):
     weight : Tensor (k)
         What the row counts for in a mean.
     top, factor, special, mass : Tensor (k)
+    lse, above : Tensor (k)
+        The log-sum-exp, and how far it is above ``top``.
+    unit, share : Tensor (k)
+        What the gradient of the log-sum-exp has for ``factor`` and ``special``.
+    hit : Tensor (k) or None
+        Whether the largest logit is the right class's.
     """
 
     loss: Tensor
@@ -43,6 +49,11 @@ class Rows(NamedTuple):
     factor: Tensor
     special: Tensor
     mass: Tensor
+    lse: Tensor
+    above: Tensor
+    unit: Tensor
+    share: Tensor
+    hit: Tensor | None
 
 
 class _Odds(NamedTuple):
@@ -75,7 +86,8 @@ def rows_of(arguments: Arguments, truth: Truth, sums: Sums) -> Rows:
     if arguments.sample_weight is not None:
         weight = weight * truth.kept(arguments.sample_weight).double()
     top = torch.where(sums.top == -torch.inf, 0.0, sums.top)
-    return Rows(loss, weight, top, (at_label + mass + zeta) * odds.unit, special, mass)
+    factor = (at_label + mass + zeta) * odds.unit
+    return Rows(loss, weight, top, factor, special, mass, odds.lse, odds.above, odds.unit, odds.share, sums.hit)
 
 
 def _charged(p: Tensor, gap: Tensor) -> Tensor:

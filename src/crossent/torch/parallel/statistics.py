@@ -27,7 +27,7 @@ class Statistics:
     label_logit : Tensor (k)
         The label's, where this rank holds it, else 0.
     place : int64 Tensor (k)
-        The class of the largest logit, counted from this rank's first; for distributions.
+        The class of the largest logit, counted from this rank's first; for distributions and for the accuracy.
     """
 
     def __init__(self, logits: Logits, truth: Truth) -> None:
@@ -58,7 +58,7 @@ class Statistics:
             self.label_logit[rows][own[0]] = of_label.double()
             z[own] = -torch.inf
         before = self.top[rows]
-        if own is not None:
+        if own is not None and not truth.arguments.options.return_accuracy:
             largest, place = z.amax(dim=1), None
         else:
             largest, place = z.max(dim=1)
@@ -71,10 +71,13 @@ class Statistics:
             self._add_gap(truth.probs(rows, classes), rows, below, reference.double() - before.double())
         e = below.exp_()
         shrink = (before.double() - reference.double()).exp()
-        if place is None:
+        if place is not None:
+            replaced = largest > before
+            self.place[rows] = torch.where(replaced, place + classes.start, self.place[rows])
+        if place is None or own is not None:
             self.others[rows] = self.others[rows] * shrink + e.sum(dim=1)
         else:
-            self._add_all_but_largest(rows, classes, e, place, largest > before, shrink)
+            self._add_all_but_largest(rows, e, place, replaced, shrink)
         self.top[rows] = top
 
     def _add_gap(self, p: Tensor, rows: slice, below: Tensor, rise: Tensor) -> None:
@@ -84,11 +87,8 @@ class Statistics:
         self.gap[rows] += torch.where(seen == 0.0, 0.0, seen * rise) - (counted * p).sum(dim=1)
         self.mass[rows] = seen + p.sum(dim=1, dtype=torch.float64)
 
-    def _add_all_but_largest(
-        self, rows: slice, classes: slice, e: Tensor, place: Tensor, replaced: Tensor, shrink: Tensor
-    ) -> None:
+    def _add_all_but_largest(self, rows: slice, e: Tensor, place: Tensor, replaced: Tensor, shrink: Tensor) -> None:
         place = place.unsqueeze(1)
         e.scatter_(1, place, torch.where(replaced.unsqueeze(1), 0.0, e.gather(1, place)))
         former = torch.where(replaced & (self.top[rows] > -torch.inf), 1.0, 0.0)
         self.others[rows] = (self.others[rows] + former) * shrink + e.sum(dim=1)
-        self.place[rows] = torch.where(replaced, place.squeeze(1) + classes.start, self.place[rows])

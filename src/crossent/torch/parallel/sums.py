@@ -36,6 +36,9 @@ class Sums(NamedTuple):
         The label's class weight.
     gap, mass : Tensor (k) or None
         Σ p_c (top - z_c) and Σ p_c of distributions, which smoothed labels are.
+    hit : Tensor (k) or None
+        Whether the class with the largest logit is the right one. Ranks that have one each of several equal largest
+        logits share it, where distributions say what is right.
     """
 
     top: Tensor
@@ -44,13 +47,17 @@ class Sums(NamedTuple):
     label_weight: Tensor | None
     gap: Tensor | None
     mass: Tensor | None
+    hit: Tensor | None
 
 
 def columns(arguments: Arguments) -> tuple[str, ...]:
     """Return the names of the columns, which the configuration decides."""
     names = ("others", "ties", "gap", "mass") if arguments.is_spread else ("others", "label_logit")
-    weighted = arguments.labels is not None and arguments.class_weight is not None
-    return (*names, "label_weight") if weighted else names
+    if arguments.labels is not None and arguments.class_weight is not None:
+        names = (*names, "label_weight")
+    if arguments.options.return_accuracy:
+        names = (*names, "right" if arguments.seeks_most else "ahead")
+    return names
 
 
 def blank(arguments: Arguments) -> Tensor:
@@ -59,8 +66,10 @@ def blank(arguments: Arguments) -> Tensor:
     return torch.zeros(entries, dtype=torch.float64, device=arguments.x.device)
 
 
-def write(payload: Tensor, arguments: Arguments, truth: Truth, own: Statistics, top: Tensor) -> None:
-    """Write this rank's contribution; ``top`` is the largest logit over the ranks, of all rows."""
+def write(
+    payload: Tensor, arguments: Arguments, truth: Truth, own: Statistics, top: Tensor, most: Tensor | None
+) -> None:
+    """Write this rank's contribution; ``top`` and ``most`` are the largest logit and probability over the ranks."""
     highest = truth.kept(top)
     lag = _exp_difference(own.top.double(), torch.where(highest == -torch.inf, 0.0, highest).double())
     others = own.others * lag
@@ -74,6 +83,11 @@ def write(payload: Tensor, arguments: Arguments, truth: Truth, own: Statistics, 
         # The largest of a rank that does not hold the largest of all is one of the others.
         others = others + torch.where(is_top, 0.0, lag)
     values["others"] = others
+    if most is not None:
+        right = (own.top == highest) & (truth.probs_at(own.place) == truth.kept(most))
+        values["right"] = right.double()
+    elif arguments.options.return_accuracy:
+        values["ahead"] = _ahead(truth, own, highest)
     for i, name in enumerate(columns(arguments)):
         column = values[name]
         assert column is not None
@@ -82,9 +96,22 @@ def write(payload: Tensor, arguments: Arguments, truth: Truth, own: Statistics, 
         payload[-4:] = payload.new_tensor(moments(checksum(arguments.x)) + moments(_rows_checksum(arguments)))
 
 
+def _ahead(truth: Truth, own: Statistics, highest: Tensor) -> Tensor:
+    """Return 1 where a class of this rank is ahead of the right one: of equal ones the first counts as the largest."""
+    best = truth.best()
+    assert best is not None
+    is_top = own.top == highest
+    ahead = is_top & (own.place < best)
+    if truth.is_spread:
+        held = (best >= 0) & (best < truth.layout.counts[truth.layout.rank])
+        ahead = ahead | (held & ~(is_top & (own.place == best)))
+    return ahead.double()
+
+
 def _rows_checksum(arguments: Arguments) -> int:
     value = 0 if arguments.normalizer is None else checksum(torch.tensor([arguments.normalizer], dtype=torch.float64))
-    for tensor in (arguments.labels, arguments.sample_weight):
+    few = () if arguments.indices is None else (arguments.indices, arguments.probs)
+    for tensor in (arguments.labels, arguments.sample_weight, *few):
         value ^= 0 if tensor is None else checksum(tensor)
     return value
 
@@ -124,4 +151,14 @@ def read(payload: Tensor, arguments: Arguments, truth: Truth, top: Tensor) -> Su
         found.get("label_weight"),
         found.get("gap"),
         found.get("mass"),
+        _hit(found, truth.kept(top)),
     )
+
+
+def _hit(found: dict[str, Tensor], top: Tensor) -> Tensor | None:
+    if "ahead" in found:
+        hit = found["ahead"] == 0.0
+        if "label_logit" in found:  # which top leaves out
+            hit = torch.where(found["label_logit"] == top, hit, found["label_logit"] > top)
+        return hit.double()
+    return found["right"] / found["ties"] if "right" in found else None

@@ -16,7 +16,7 @@ for row, prompt in enumerate([2, 20, 12, 22] * 4):
 optimizer.zero_grad()
 for i in range(16):
     logits = model(tokens[i])
-    loss = F.cross_entropy(logits, labels[i])  # MISTAKE: accumulation-mean, warning
+    loss = F.cross_entropy(logits, labels[i])  # MISTAKE: accumulation-mean, error
     (loss / ACCUMULATE).backward()
     if (i + 1) % ACCUMULATE == 0:
         optimizer.step()

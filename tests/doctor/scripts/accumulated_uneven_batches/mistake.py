@@ -13,7 +13,7 @@ optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 for epoch in range(3):
     optimizer.zero_grad()
     for x, y in loader:
-        loss = criterion(model(x), y) / len(loader)  # MISTAKE: accumulation-mean, warning
+        loss = criterion(model(x), y) / len(loader)  # MISTAKE: accumulation-mean, error
         loss.backward()
     optimizer.step()
     print(epoch, loss.item())

@@ -22,7 +22,7 @@ def train(rank, world_size, meeting_point):
     for step in range(4):
         optimizer.zero_grad()
         logits = model(x)
-        loss = F.cross_entropy(logits, y)  # MISTAKE: mean-over-ranks, warning
+        loss = F.cross_entropy(logits, y)  # MISTAKE: mean-over-ranks, error
         loss.backward()
         optimizer.step()
     if rank == 0:

@@ -10,12 +10,14 @@ import numpy as np
 from crossent import reference
 from crossent.torch.doctor.advice import finding
 from crossent.torch.doctor.calls import LossCall
-from crossent.torch.doctor.findings import Finding
+from crossent.torch.doctor.findings import Finding, Severity
 
 Weighed = tuple[Finding, float]
 
 # A last part that is a little shorter is below it.
 _TOLERATED = 0.05
+# From this share of the gradient's weight on that falls to the wrong rows, the gradient is wrong, not just uneven.
+_WRONG = 0.05
 
 
 def is_mean(call: LossCall) -> bool:
@@ -41,6 +43,38 @@ def row_shares(parts: Sequence[tuple[float, float]]) -> tuple[float, ...]:
     return tuple(factor * total / (count * scale) for factor, count in parts)
 
 
+def misplaced(parts: Sequence[tuple[float, float]]) -> float:
+    """Return the share of the gradient's weight that falls to other rows than in the mean over all rows.
+
+    The total variation between the two weightings of the rows: half the sum of what each row weighs too much or too
+    little.
+
+    Examples
+    --------
+    >>> misplaced([(0.5, 10.0), (0.5, 30.0)])
+    0.25
+    """
+    total = sum(count for _, count in parts)
+    scale = sum(factor for factor, _ in parts)
+    return 0.5 * sum(abs(factor / scale - count / total) for factor, count in parts)
+
+
+def _uneven(parts: Sequence[tuple[float, float]]) -> tuple[dict[str, Any], Severity, float] | None:
+    """Return the numbers, how severe they are, and by how much a row weighs too much or too little at worst."""
+    shares = row_shares(parts)
+    worst = max(max(shares), 1 / min(shares)) - 1
+    if worst <= _TOLERATED:
+        return None
+    wrong = misplaced(parts)
+    numbers: dict[str, Any] = {
+        "counts": [count for _, count in parts[:16]],
+        "a row weighs, in terms of the batch's mean, at least": min(shares),
+        "and at most": max(shares),
+        "share of the gradient's weight on the wrong rows": wrong,
+    }
+    return numbers, "error" if wrong >= _WRONG else "warning", worst
+
+
 def accumulation_mean(parts: list[tuple[LossCall, float]]) -> Iterator[Weighed]:
     """Yield a finding where gradients of means over different counts were added before one step of the optimizer.
 
@@ -51,23 +85,17 @@ def accumulation_mean(parts: list[tuple[LossCall, float]]) -> Iterator[Weighed]:
     """
     if len(parts) < 2 or not all(is_mean(call) and call.denominator > 0 and factor > 0 for call, factor in parts):
         return
-    shares = row_shares([(factor, call.denominator) for call, factor in parts])
-    worst = max(max(shares), 1 / min(shares)) - 1
-    if worst <= _TOLERATED:
+    uneven = _uneven([(factor, call.denominator) for call, factor in parts])
+    if uneven is None:
         return
+    numbers, severity, worst = uneven
     counts = [call.denominator for call, _ in parts]
-    numbers: dict[str, Any] = {
-        "parts": len(parts),
-        "counts": counts[:16],
-        "a row weighs, in terms of the batch's mean, at least": min(shares),
-        "and at most": max(shares),
-    }
     losses = [_value(call) for call, _ in parts]
     if all(np.isfinite(losses)):
         factors = [factor for _, factor in parts]
         numbers["mean of the means (nats)"] = float(np.average(losses, weights=factors))
         numbers["mean of the batch (nats)"] = float(np.average(losses, weights=counts))
-    yield finding("accumulation-mean", "warning", parts[0][0].where, numbers), worst
+    yield finding("accumulation-mean", severity, parts[0][0].where, {"parts": len(parts)} | numbers), worst
 
 
 def _value(call: LossCall) -> float:
@@ -84,16 +112,10 @@ def mean_over_ranks(where: str, parts: Sequence[tuple[float, float]]) -> Iterato
     """
     if len(parts) < 2 or not all(factor > 0 and count > 0 for factor, count in parts):
         return
-    shares = row_shares(parts)
-    worst = max(max(shares), 1 / min(shares)) - 1
-    if worst > _TOLERATED:
-        numbers = {
-            "ranks": len(parts),
-            "counts": [count for _, count in parts[:16]],
-            "a row weighs, in terms of the batch's mean, at least": min(shares),
-            "and at most": max(shares),
-        }
-        yield finding("mean-over-ranks", "warning", where, numbers), worst
+    uneven = _uneven(parts)
+    if uneven is not None:
+        numbers, severity, worst = uneven
+        yield finding("mean-over-ranks", severity, where, {"ranks": len(parts)} | numbers), worst
 
 
 def weighted_mean(call: LossCall) -> Iterator[Weighed]:

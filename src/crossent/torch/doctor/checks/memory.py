@@ -15,6 +15,8 @@ from crossent.torch.doctor.calls import LossCall
 from crossent.torch.doctor.findings import Finding
 
 _SHARE = 0.1
+# No machine has so little memory that these were a tenth of it; what there is need not be asked for every batch.
+_SMALL_BYTES = 2**20
 # What the head keeps of the logits at a time, by default.
 _HEAD_BYTES = 64 * 2**20
 
@@ -38,7 +40,10 @@ def logits_memory(call: LossCall) -> Iterator[tuple[Finding, float]]:
     """Yield a finding for logits of more than a tenth of the memory."""
     if call.function not in ("cross_entropy", "nll_loss"):
         return
-    taken, memory = call.input.numel() * call.input.itemsize, device_memory(call.input.device)
+    taken = call.input.numel() * call.input.itemsize
+    if taken < _SMALL_BYTES:
+        return
+    memory = device_memory(call.input.device)
     if taken > _SHARE * memory:
         numbers = {
             "logits (MB)": taken / 1e6,

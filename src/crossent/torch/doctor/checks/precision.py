@@ -113,14 +113,18 @@ class CollapsedRows:
 def _suspects(call: LossCall) -> tuple[NDArray[np.bool_], int]:
     """Return which rows have a loss so small, or so large, that the dtype may fail them, and the number of rows."""
     rows, labels = call.sample
-    z = rows.double()
-    label = torch.from_numpy(labels)[:, None]
-    others = torch.logsumexp(z.scatter(-1, label, -torch.inf), dim=-1)
-    t = others - z.gather(-1, label)[:, 0]
-    size = z.abs().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).amax(dim=-1).clamp(min=1.0)
+    if len(labels) == 0:
+        return np.zeros(0, np.bool_), 0
+    z = rows.double().numpy()
+    at_label = np.take_along_axis(z, labels[:, None], axis=1)[:, 0]
+    size = np.maximum(np.where(np.isfinite(z), np.abs(z), 0.0).max(axis=1), 1.0)
+    others = z.copy()
+    np.put_along_axis(others, labels[:, None], -np.inf, axis=1)
+    largest = np.nan_to_num(others.max(axis=1), neginf=0.0)
+    t = largest + np.log(np.exp(others - largest[:, None]).sum(axis=1)) - at_label
     # A rounding error of |z| eps is more than a percent of a loss below 100 |z| eps; probabilities end at 1e-38.
-    suspect = (functional.softplus(t) < 4e-5 * size) | (t > 80)
-    return suspect.numpy(), len(labels)
+    suspect: NDArray[np.bool_] = (np.logaddexp(0.0, t) < 4e-5 * size) | (t > 80)
+    return suspect, len(labels)
 
 
 def _collapsed(rows: Compared) -> NDArray[np.bool_]:
