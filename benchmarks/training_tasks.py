@@ -20,6 +20,7 @@ for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
 import argparse
 import contextlib
 import importlib
+import math
 import statistics
 import sys
 import time
@@ -238,7 +239,8 @@ def race(chosen: Race, threads: int, options: argparse.Namespace, runs: Runs) ->
     """Return what each method needs to reach the targets, and the time and loss of every budget that was tried."""
     contest, repeats = Contest(chosen, threads, options.longest, options.methods, runs), options.repeats
     best = contest.best_loss(chosen.relative_to) if chosen.relative_to else 1.0
-    targets = tuple(round(best * times, 4) for times in chosen.targets)
+    # Rounded up, that the peer itself reaches its own.
+    targets = tuple(math.ceil(best * times * 1e4 - 1e-9) / 1e4 for times in chosen.targets)
     needed = {(p.name, target): contest.least_budget(p, target) for target in targets for p in contest.peers}
     # Who takes turns: every method at the budgets that count.
     counting = sorted({(name, b) for (name, _), b in needed.items() if b is not None}, key=lambda pair: pair[1])
