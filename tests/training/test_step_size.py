@@ -32,6 +32,11 @@ def test_a_network_takes_longer_steps_where_trial_steps_gain_by_them():
     assert NETWORK_RATE < network_rate(x, y, 10) <= 4 * NETWORK_RATE
 
 
+def test_a_network_takes_no_longer_steps_to_learn_labels_that_are_noise():
+    rng = np.random.default_rng(0)
+    assert network_rate(rng.standard_normal((2000, 20)), rng.integers(0, 10, 2000), 10) <= NETWORK_RATE
+
+
 def test_the_step_of_a_long_run_falls_with_the_root_of_its_epochs():
     shares = [share_of_long_run(epochs) for epochs in (1, 4, 9, 16, 64, 1000)]
     np.testing.assert_allclose(shares, [1, 1, 2 / 3, 1 / 2, 1 / 4, 1 / 4], rtol=1e-15)

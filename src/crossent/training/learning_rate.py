@@ -141,7 +141,7 @@ def choose_learning_rate(
 
     With hidden layers the search begins at a step that suits many data; it is halved for as long as 32 steps with the
     halved one end at a training log-loss clearly lower, or else doubled, twice at most, for as long as 96 steps with
-    the doubled one do.
+    the doubled one end clearly lower on rows that these steps did not see.
 
     References
     ----------
@@ -194,20 +194,24 @@ def share_of_long_run(epochs: int) -> float:
 def _tried_out(
     problem: Problem, theta: Array, order: Indices, rate: float, optimizer: Optimizer, loss_limit: float
 ) -> float:
-    def ends_at(rate: float, steps: int) -> float:
-        return _loss_after_trial(problem, theta, order, rate, steps, optimizer, loss_limit)
+    def ends_at(rate: float, steps: int, seen: Indices, scored: Indices) -> float:
+        return _loss_after_trial(problem, theta, seen, scored, rate, steps, optimizer, loss_limit)
 
-    first, loss = rate, ends_at(rate, TRIAL_STEPS)
+    probe = order[:PROBE_ROWS]
+    first, loss = rate, ends_at(rate, TRIAL_STEPS, order, probe)
     for _ in range(MAX_HALVINGS):
-        halved_loss = ends_at(rate / 2, TRIAL_STEPS)
+        halved_loss = ends_at(rate / 2, TRIAL_STEPS, order, probe)
         if np.isfinite(halved_loss) and halved_loss >= loss * CLEARLY_LOWER:
             break
         rate, loss = rate / 2, halved_loss
-    if rate < first:
+    if rate < first or len(order) < 2:
         return rate
-    loss = ends_at(rate, LONG_TRIAL_STEPS)
+    # A longer step learns the noise of few rows sooner: it is judged on others.
+    held_out = -min(PROBE_ROWS, max(len(order) // 4, 1))
+    seen, scored = order[:held_out], order[held_out:]
+    loss = ends_at(rate, LONG_TRIAL_STEPS, seen, scored)
     for _ in range(MAX_DOUBLINGS):
-        doubled_loss = ends_at(2 * rate, LONG_TRIAL_STEPS)
+        doubled_loss = ends_at(2 * rate, LONG_TRIAL_STEPS, seen, scored)
         if not doubled_loss < loss * CLEARLY_LOWER:
             break
         rate, loss = 2 * rate, doubled_loss
@@ -217,13 +221,14 @@ def _tried_out(
 def _loss_after_trial(
     problem: Problem,
     theta: Array,
-    order: Indices,
+    seen: Indices,
+    scored: Indices,
     rate: float,
     n_steps: int,
     optimizer: Optimizer,
     loss_limit: float,
 ) -> float:
-    """Return the training log-loss after a few steps; infinity if they diverge."""
+    """Return the log-loss of the scored rows after a few steps on those seen; infinity if they diverge."""
     theta = theta.copy()
     trial = Optimizer(
         optimizer.name,
@@ -235,9 +240,9 @@ def _loss_after_trial(
     ).start(theta)
     rows = min(problem.batch_rows, PROBE_ROWS)
     # The first rows in order, again and again where they are few.
-    trial_order = np.resize(order, rows * n_steps)
+    trial_order = np.resize(seen, rows * n_steps)
     bounds = np.arange(n_steps + 1) * rows
     rates = rate * linear_decay(n_steps, warmup=n_steps // 4)
     steps, _ = trial.descend(problem, theta, trial_order, bounds, rates, loss_limit)
-    loss = problem.loss(theta, order[:PROBE_ROWS])
+    loss = problem.loss(theta, scored)
     return loss if steps == n_steps and np.isfinite(loss) else np.inf
