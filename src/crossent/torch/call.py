@@ -58,11 +58,14 @@ def row_shape(logits: Tensor, axis: int) -> torch.Size:
     return logits.shape[:axis] + logits.shape[axis + 1 :]
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def is_transformed() -> bool:
     """Whether torch.func or forward-mode differentiation is at work: the formulas know all of their derivatives."""
-    # A compiler traces one transform or another: asked while it traces, the answer is part of the program.
     return torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
+
+
+# A compiler traces one transform or another: asked while it traces, the answer is part of the program. This is what
+# torch.compiler.assume_constant_result does after it has imported the compiler, a second that most programs do without.
+is_transformed._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def checked_call(
