@@ -10,9 +10,10 @@ from oracle import exact_labels
 
 torch = pytest.importorskip("torch")
 
+from autograd_promise import broken_promises  # noqa: E402
+
 from crossent.torch import cross_entropy, formulas  # noqa: E402
 from crossent.torch.call import checked_call  # noqa: E402
-from crossent.torch.kernels import as_numpy, as_tensor  # noqa: E402
 
 ROWS = {2: 30, 10: 30, 100: 10, 1000: 3, 100_000: 1}
 
@@ -28,16 +29,7 @@ def by_kernels(z, label):
 @pytest.mark.parametrize("loss", [by_kernels, by_formulas])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_loss_and_gradient_keep_the_promise(loss, dtype, rng):
-    promise = PROMISES[dtype]
-    broken = []
-    for classes, n in ROWS.items():
-        for family in families(dtype, n, classes, rng):
-            z = as_tensor(family.logits, getattr(torch, dtype.name)).requires_grad_()
-            values = loss(z, torch.from_numpy(family.label))
-            (grad,) = torch.autograd.grad(values.sum(), z)
-            exact = exact_labels(family.logits, family.label)
-            errors = measure(as_numpy(values), as_numpy(grad), family.label, exact)
-            broken += [f"{classes} classes, {family.name}: {failure}" for failure in promise.broken(errors)]
+    broken = broken_promises(loss, dtype, ROWS, PROMISES[dtype], rng)
     assert not broken, "\n".join(broken)
 
 

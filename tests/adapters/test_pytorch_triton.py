@@ -7,17 +7,17 @@ import os
 from dataclasses import replace
 
 import pytest
-from families import BFLOAT16, DTYPES, FLOAT64, families
-from judge import PROMISES, measure
-from oracle import exact_labels
+from families import BFLOAT16, DTYPES, FLOAT64
+from judge import PROMISES
 
 torch = pytest.importorskip("torch")
 os.environ.setdefault("TRITON_INTERPRET", "1")  # read when a kernel is defined
 pytest.importorskip("triton", reason="Triton is not among what the tests install: make triton")
 
+from autograd_promise import broken_promises  # noqa: E402
+
 from crossent.torch import formulas, triton_kernels  # noqa: E402
 from crossent.torch.call import checked_call  # noqa: E402
-from crossent.torch.kernels import as_numpy, as_tensor  # noqa: E402
 
 # The interpreter computes in NumPy, which warns of inf - inf; a GPU does not, and the kernels mean it.
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -37,15 +37,7 @@ def test_loss_and_gradient_keep_the_promise(dtype, rng):
     if dtype == BFLOAT16:
         # The interpreter's own cast to bfloat16 gets subnormal numbers wrong; in float32 they are checked.
         promise = replace(promise, subnormal=math.inf)
-    broken = []
-    for classes, n in ROWS.items():
-        for family in families(dtype, n, classes, rng):
-            z = as_tensor(family.logits, getattr(torch, dtype.name)).requires_grad_()
-            values = by_kernels(z, torch.from_numpy(family.label))
-            (grad,) = torch.autograd.grad(values.sum(), z)
-            exact = exact_labels(family.logits, family.label)
-            errors = measure(as_numpy(values), as_numpy(grad), family.label, exact)
-            broken += [f"{classes} classes, {family.name}: {x}" for x in promise.broken(errors)]
+    broken = broken_promises(by_kernels, dtype, ROWS, promise, rng)
     assert not broken, "\n".join(broken)
 
 

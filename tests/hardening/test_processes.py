@@ -29,7 +29,7 @@ def bits(model):
     return [array.tobytes() for array in model.coefs_ + model.intercepts_]
 
 
-FORK = """
+FITS = """
 import os
 import numpy as np
 from crossent import SoftmaxClassifier
@@ -48,9 +48,29 @@ print("done")
 """
 
 
+LOSSES = """
+import os
+import numpy as np, crossent
+z = np.random.default_rng(0).standard_normal((20000, 10)).astype(np.float32)
+y = np.arange(20000) % 10
+def bits(): return crossent.cross_entropy_and_grad(z, y, n_threads=2).grad.tobytes()
+before = bits()
+children = []
+for _ in range(3):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if bits() == before and bits() == before else 1)
+    children.append(child)
+assert bits() == before
+assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
+print("done")
+"""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
-def test_a_child_forked_after_a_fit_fits_the_same_bits():
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORK]
+@pytest.mark.parametrize("script", [LOSSES, FITS], ids=["losses", "fits"])
+def test_children_forked_after_use_have_helpers_of_their_own_and_give_the_same_bits(script):
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.stdout == "done\n", done.stderr
 

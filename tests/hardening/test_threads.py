@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import sysconfig
 import threading
@@ -95,32 +94,6 @@ def test_a_kernel_lets_other_threads_run(distributions):
     # With the lock held throughout, this thread could look at the clock only before and after; on a busy machine it may
     # not have had its turn once.
     assert any(looks_at_the_clock_meanwhile() for _ in range(10))
-
-
-FORK = """
-import os
-import numpy as np, crossent
-z = np.random.default_rng(0).standard_normal((20000, 10)).astype(np.float32)
-y = np.arange(20000) % 10
-def bits(): return crossent.cross_entropy_and_grad(z, y, n_threads=2).grad.tobytes()
-before = bits()
-children = []
-for _ in range(3):
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if bits() == before and bits() == before else 1)
-    children.append(child)
-assert bits() == before
-assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
-print("done")
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
-def test_children_forked_after_use_have_helpers_of_their_own():
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORK]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.stdout == "done\n", done.stderr
 
 
 @pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="needs a free-threaded Python")

@@ -5,7 +5,7 @@ import pytest
 from scipy.special import logsumexp, softmax
 from sklearn.metrics import accuracy_score, log_loss
 
-from crossent.report import Evaluation, RunningScores
+from crossent.report import Evaluation, RunningScores, summary
 from crossent.report.evaluation import N_BINS
 
 
@@ -61,18 +61,18 @@ def test_sums_over_batches_give_the_scores_of_all_rows(scores, soft):
         part = Evaluation(whole.logits[at], whole.labels[at], whole.classes, whole.frequencies, weights, truth)
         running.add(part)
         parts.append(part)
-    assert running.summary() == pytest.approx(whole.summary(), rel=1e-12)
+    assert summary(running) == pytest.approx(summary(whole), rel=1e-12)
     assert running.n_wrong == whole.n_wrong
-    assert Evaluation.concatenated(parts).summary() == whole.summary()
+    assert summary(Evaluation.concatenated(parts)) == summary(whole)
 
 
 def test_a_batch_without_weight_changes_no_mean(scores):
     running = RunningScores()
     running.add(scores)
-    before = running.summary()
+    before = summary(running)
     zero = np.zeros(400)
     running.add(Evaluation(-scores.logits, scores.labels, scores.classes, scores.frequencies, zero))
-    assert running.summary() == {**before, "rows": 800}
+    assert summary(running) == {**before, "rows": 800}
 
 
 def test_a_calibrated_prediction_has_no_calibration_error():

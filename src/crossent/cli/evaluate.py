@@ -45,7 +45,9 @@ def command(
     if json:
         import json as json_format
 
-        typer.echo(json_format.dumps(scores.summary(), indent=2))
+        from crossent.report import summary
+
+        typer.echo(json_format.dumps(summary(scores), indent=2))
     else:
         from crossent.report.numbers import count
 

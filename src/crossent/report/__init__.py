@@ -2,6 +2,7 @@
 
 from crossent.report.evaluation import Evaluation
 from crossent.report.page import History, Report, write_report
-from crossent.report.running import RunningScores, Scores
+from crossent.report.running import RunningScores
+from crossent.report.scores import Scores, summary
 
-__all__ = ["Evaluation", "History", "Report", "RunningScores", "Scores", "write_report"]
+__all__ = ["Evaluation", "History", "Report", "RunningScores", "Scores", "summary", "write_report"]

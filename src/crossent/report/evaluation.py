@@ -178,17 +178,6 @@ class Evaluation:
         order = np.lexsort((-self.losses[wrong], -self.confidence[wrong]))
         return wrong[order[:n]]
 
-    def summary(self) -> dict[str, float]:
-        """Return the scores by name."""
-        return {
-            "rows": self.n_rows,
-            "log_loss": self.log_loss,
-            "accuracy": self.accuracy,
-            "brier_score": self.brier,
-            "expected_calibration_error": self.calibration_error,
-            "baseline_log_loss": self.baseline,
-        }
-
     def _mean(self, values: NDArray[np.float64] | NDArray[np.bool_]) -> float:
         return float(np.average(values, weights=self.weights))
 

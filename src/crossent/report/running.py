@@ -2,31 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 
 from crossent.report.evaluation import N_BINS, Evaluation
-
-
-class Scores(Protocol):
-    """What is told of rows whose classes are known."""
-
-    @property
-    def n_rows(self) -> int: ...
-    @property
-    def n_wrong(self) -> int: ...
-    @property
-    def log_loss(self) -> float: ...
-    @property
-    def baseline(self) -> float: ...
-    @property
-    def accuracy(self) -> float: ...
-    @property
-    def brier(self) -> float: ...
-    @property
-    def calibration_error(self) -> float: ...
-    def summary(self) -> dict[str, float]: ...
 
 
 class RunningScores:
@@ -86,17 +64,6 @@ class RunningScores:
         """Expected calibration error, ``Σ_b |hits_b - confidence_b| / weight`` over equal-width bins."""
         hits, confidence = self._bins
         return float(np.abs(hits - confidence).sum() / self.weight) if self.weight else float("nan")
-
-    def summary(self) -> dict[str, float]:
-        """Return the scores by name."""
-        return {
-            "rows": self.n_rows,
-            "log_loss": self.log_loss,
-            "accuracy": self.accuracy,
-            "brier_score": self.brier,
-            "expected_calibration_error": self.calibration_error,
-            "baseline_log_loss": self.baseline,
-        }
 
     def _mean(self, which: int) -> float:
         return float(self._sums[which] / self.weight) if self.weight else float("nan")

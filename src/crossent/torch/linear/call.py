@@ -80,7 +80,7 @@ def head_call(
     _check_tensors(input, linear_weight, linear_bias)
     input, linear_weight, linear_bias = _autocast(input, linear_weight, linear_bias)
     if shift:
-        input, target, sample_weight = _shifted(input, target, sample_weight, shift)
+        input, target, sample_weight = shifted(input, target, sample_weight, shift)
     sequences = input.shape[:-1]
     if shift and input.ndim == 3:  # their rows are as good as any
         input, target, sample_weight = (_without_sequences(t) for t in (input, target, sample_weight))
@@ -148,7 +148,7 @@ def _autocast(*tensors: Tensor | None) -> tuple[Any, ...]:
     return tuple(t if t is None or t.dtype == torch.float64 else t.to(dtype) for t in tensors)
 
 
-def _shifted(input: Tensor, target: Any, sample_weight: Tensor | None, shift: int) -> tuple[Any, ...]:
+def shifted(input: Tensor, target: Any, sample_weight: Tensor | None, shift: int) -> tuple[Any, ...]:
     """Return row t beside the target of row t + shift, for sequences along the axis before the features."""
     if isinstance(shift, bool) or not isinstance(shift, int) or shift < 0:
         raise invalid_value("shift", shift, "an integer of at least 0")

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.distributed import ProcessGroup
 
-from crossent.torch.linear.call import _shifted
+from crossent.torch.linear.call import shifted
 from crossent.torch.parallel.arguments import Arguments, checked
 from crossent.torch.parallel.call import Call, Result
 from crossent.torch.parallel.eager import eager
@@ -171,7 +171,7 @@ def class_parallel_cross_entropy(
     error: Exception | None = None
     try:
         if shift and isinstance(x, Tensor):
-            x, target, sample_weight = _shifted(x, target, sample_weight, shift)
+            x, target, sample_weight = shifted(x, target, sample_weight, shift)
         arguments = checked(
             x,
             weight_shard,
