@@ -6,10 +6,7 @@ Every contender computes the mean loss and its gradient with respect to the logi
 timed. Each round times all of them once, in turn; a ratio is the median over rounds of the ratio within a round, so
 that a machine that slows down for a while slows both sides. The roof of the in-place form is a copy of the logits
 (numpy.copyto, one thread): reading and writing that memory once is the least that a gradient costs.
-
-A pause comes before each: OpenMP's threads, PyTorch's and scikit-learn's, wait busily for some milliseconds after their
-work, and whoever came next would be timed beside them, without that core. Then a call that is not timed wakes the
-contender's own threads, which takes a millisecond where an idle core has to be woken with them.
+A pause, and a call that is not timed, come before each (turns.py).
 """
 
 from __future__ import annotations
@@ -30,6 +27,7 @@ import numpy as np
 from results import Goals, Results, add_options
 from rich.console import Console
 from rich.table import Table
+from turns import cells, get_ready
 
 import crossent
 
@@ -48,7 +46,6 @@ COLUMNS = {
     "in_place_to_copy": "in place / copy",
 }
 Row = dict[str, Any]
-PAUSE_SECONDS = 0.02
 Contender = Callable[[], float]
 
 
@@ -126,8 +123,7 @@ def sklearn_contender(logits: np.ndarray, labels: np.ndarray, threads: int) -> d
 
 
 def seconds_of(run: Contender) -> float:
-    time.sleep(PAUSE_SECONDS)
-    run()
+    get_ready(run)
     start = time.perf_counter()
     run()
     elapsed = time.perf_counter() - start
@@ -215,9 +211,7 @@ def main() -> int:
             roof = "a copy of the logits (in place)", row["in_place_to_copy"]
             short = results.keep(row, threads=options.threads, goals=aims, roof=roof)
             missed += len(short)
-            cells = {name: f"{row[name]:.2f}" if name in row else "-" for name in COLUMNS}
-            cells |= {name: f"[red]{cells[name]} (goal {aims[name][1]:g})[/red]" for name in short}
-            table.add_row(f"{n} x {classes}", *cells.values())
+            table.add_row(f"{n} x {classes}", *cells(row, COLUMNS, aims, short))
         console.print(table)
     console.print("Columns with '/' are that peer's time divided by crossent's (new output arrays).", versions())
     console.print("every goal reached" if not missed else f"{missed} goals missed (in red)")

@@ -2,10 +2,10 @@
 
     python benchmarks/torch_speed.py [--shapes 60000x10 ...] [--dtype float32 ...] [--threads 2] [--rounds 9]
 
-Each round times every contender once, in turn; a ratio is the median over rounds of the ratio within a round. Every
-loss is checked before it is timed. Peak memory is of a process of its own: the most that loss and backward hold beyond
-the logits and the labels, in units of the logits (so 1 is one gradient). The roof of the in-place form is a copy of the
-logits by PyTorch.
+Each round times every contender once, in turn, after a pause and a call that is not timed (turns.py); a ratio is the
+median over rounds of the ratio within a round. Every loss is checked before it is timed. Peak memory is of a process of
+its own: the most that loss and backward hold beyond the logits and the labels, in units of the logits (so 1 is one
+gradient). The roof of the in-place form is a copy of the logits by PyTorch.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from results import Goals, Results, add_options
 from rich.console import Console
 from rich.table import Table
 from torch.nn import functional
+from turns import cells, get_ready
 
 import crossent
 from crossent.torch import cross_entropy
@@ -108,6 +109,7 @@ def times_of(n: int, classes: int, dtype: str, rounds: int) -> dict[str, list[fl
     found: dict[str, list[float]] = {name: [] for name in timed}
     for _ in range(rounds):
         for name, step in timed.items():
+            get_ready(step)
             found[name].append(step())
     return found
 
@@ -194,9 +196,7 @@ def main() -> int:
             roof = "a copy of the logits (in place)", row["in_place_to_copy"]
             short = results.keep(row, threads=options.threads, goals=aims, roof=roof)
             missed += len(short)
-            cells = {name: f"{row[name]:.2f}" if name in row else "-" for name in COLUMNS}
-            cells |= {name: f"[red]{cells[name]} (goal {aims[name][1]:g})[/red]" for name in short}
-            table.add_row(f"{n} x {classes}", *cells.values())
+            table.add_row(f"{n} x {classes}", *cells(row, COLUMNS, aims, short))
         console.print(table)
     console.print(f"crossent {crossent.__version__} ({crossent.cpu_level()}), torch {torch.__version__}")
     console.print("every goal reached" if not missed else f"{missed} goals missed (in red)")
