@@ -171,3 +171,11 @@ def test_classes_that_where_leaves_out_take_no_part(rng):
     grad = jax.grad(lambda z: softmax_cross_entropy_with_integer_labels(z, y, where=where).sum())(z)
     assert not grad[:, 3:].any()
     assert not grad[3].any()
+
+
+def test_optaxs_signatures_sum_over_no_class_as_optax_does():
+    none = jnp.zeros((3, 0), jnp.float32)
+    assert softmax_cross_entropy(none, none).tolist() == [0, 0, 0]
+    loss, grad = jax.value_and_grad(lambda z: softmax_cross_entropy(z, none).sum())(none)
+    assert loss == 0
+    assert grad.shape == (3, 0)
