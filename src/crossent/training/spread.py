@@ -89,6 +89,12 @@ class SpreadProblem(Problem):
         self._ranks.sum(mass)
         return mass
 
+    def truth_noise(self) -> float:
+        """Return the truths' mean squared length over all ranks' rows, relative to their mean mass squared."""
+        square = np.array([self.examples.square_mass().sum()])
+        self._ranks.sum(square)
+        return float(square[0] / len(self.kept) / self.row_mass[self.kept].mean() ** 2)
+
     def descend(
         self,
         theta: Array,
