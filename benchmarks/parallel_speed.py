@@ -4,12 +4,15 @@
                                         [--epochs 4] [--batch-size 128 2048]
 
 The fits are of Fashion-MNIST, a linear model and a network of 128 hidden units; what PyTorch takes to be loaded is not
-counted. "Its sums alone" are as many sums over the two processes as a fit has steps, of as many numbers as the model
-has parameters: these and one process's fit are the roof of a fit by two. Each rank has one thread, as under torchrun. A
-step is loss and backward, for x and for the weight. In each round every contender makes one step (or fit) in turn, two
-ranks at the same time; its CPU seconds are those of both processes, with all their threads, waiting for each other
-included. A ratio is the median over rounds of the ratio within a round. Losses are checked first. The roof of a step is
-the three matrix products alone; a budget too small to keep the logits costs the product that makes them again.
+counted. Each rank has one thread, as under torchrun. A step is loss and backward, for x and for the weight. In each
+round every contender makes one step (or fit) in turn, two ranks at the same time; its CPU seconds are those of both
+processes, with all their threads, waiting for each other included. A ratio is the median over rounds of the ratio
+within a round. Losses are checked first.
+
+The roof of a step is the three matrix products alone, by as many processes; a budget too small to keep the logits costs
+the product that makes them again. The roof of a fit by two processes is what they take at the same time without a word
+to each other, each for half the rows in batches of half as many, and as many sums over both as a fit has steps, of as
+many numbers as the model has parameters.
 """
 
 from __future__ import annotations
@@ -41,25 +44,22 @@ from crossent.torch.parallel import class_parallel_cross_entropy, class_range, i
 
 KEEPS, REMAKES = "1GiB", "16MiB"
 CONTENDERS = ("products", "PyTorch, unfused", "kept", "made again")
-MODELS = {"linear": (), "128 hidden units": (128,)}
-SUMS = "its sums alone"
+# Hidden layers, and the learning rate: a network's trial steps for one are not the same in every run.
+MODELS: dict[str, tuple[tuple[int, ...], Any]] = {"linear": ((), "auto"), "128 hidden units": ((128,), 0.1)}
+HALVES, SUMS = "two halves by themselves", "sums alone"
 GOAL = 1.1
 
 
 class Fit(NamedTuple):
-    """A fit, or the sums over the processes that it takes."""
+    """A fit, or a part of what it takes: two processes that fit half the rows each by itself, or the sums alone."""
 
     model: str
     batch_size: int
-    sums_alone: bool = False
+    part: str = ""
 
     @property
     def name(self) -> str:
-        return f"{SUMS}, {self.fit.name}" if self.sums_alone else f"fit, {self.model}, batches of {self.batch_size:,}"
-
-    @property
-    def fit(self) -> Fit:
-        return self._replace(sums_alone=False)
+        return f"{self.part or 'fit'}: {self.model}, batches of {self.batch_size:,}"
 
 
 Contender = str | Fit
@@ -93,14 +93,17 @@ def step(name: str, group: Any, x: torch.Tensor, weight: torch.Tensor, labels: t
 
 
 def fit(run: Fit, options: argparse.Namespace, rows: tuple[Any, Any], rank: int, size: int) -> float:
-    """Fit this rank's rows; return the last epoch's loss."""
+    """Fit this rank's rows, with the others' or by themselves; return the last epoch's loss."""
     own = slice(len(rows[1]) * rank // size, len(rows[1]) * (rank + 1) // size)
+    by_itself = run.part == HALVES
+    hidden, rate = MODELS[run.model]
     model = SoftmaxClassifier(
-        MODELS[run.model],
+        hidden,
+        learning_rate=rate,
         max_epochs=options.epochs,
-        batch_size=run.batch_size,
+        batch_size=run.batch_size // (size if by_itself else 1),
         random_state=0,
-        distributed=size > 1,
+        distributed=size > 1 and not by_itself,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a few epochs are no fit
@@ -110,7 +113,7 @@ def fit(run: Fit, options: argparse.Namespace, rows: tuple[Any, Any], rank: int,
 
 def sum_up(run: Fit, options: argparse.Namespace, rows: tuple[Any, Any]) -> float:
     """Make the sums of a fit's steps."""
-    sizes = [rows[0].shape[1], *MODELS[run.model], int(rows[1].max()) + 1]
+    sizes = [rows[0].shape[1], *MODELS[run.model][0], int(rows[1].max()) + 1]
     values = np.zeros(1 + sum((inputs + 1) * units for inputs, units in pairwise(sizes)), np.float32)
     ranks = current_ranks()
     for _ in range(options.epochs * -(-len(rows[1]) // run.batch_size)):
@@ -132,7 +135,7 @@ def serve(connection: Any, rank: int, port: int, options: argparse.Namespace) ->
             cpu, wall = time.process_time(), time.perf_counter()
             if not isinstance(run, Fit):
                 loss = step(run, None if size == 2 else alone, *(halves if size == 2 else whole))
-            elif run.sums_alone:
+            elif run.part == SUMS:
                 loss = sum_up(run, options, rows)
             else:
                 loss = fit(run, options, rows, rank, size)
@@ -149,20 +152,18 @@ def together(connections: list[Any], run: Contender) -> tuple[float, float, floa
 def all_runs(options: argparse.Namespace) -> Runs:
     runs: Runs = []
     if options.only != "fit":
-        runs += [(name, 1) for name in CONTENDERS] + [
-            (name, 2) for name in CONTENDERS if name in ("kept", "made again")
-        ]
+        runs += [(name, 1) for name in CONTENDERS] + [(name, 2) for name in CONTENDERS if name != "PyTorch, unfused"]
     if options.only != "loss":
         for model in MODELS:
             for batch_size in options.batch_size:
                 one = Fit(model, batch_size)
-                runs += [(one, 1), (one, 2), (one._replace(sums_alone=True), 2)]
+                runs += [(one, 1), (one, 2), *((one._replace(part=part), 2) for part in (HALVES, SUMS))]
     return runs
 
 
 def check(losses: dict[tuple[Contender, int], float]) -> None:
     for (name, size), loss in losses.items():
-        if name == "products" or (isinstance(name, Fit) and name.sums_alone):
+        if name == "products" or (isinstance(name, Fit) and name.part):
             continue
         expected = losses[name, 1] if isinstance(name, Fit) else losses["PyTorch, unfused", 1]
         # Steps in float32 lead apart what the ranks sum in another order.
@@ -212,13 +213,15 @@ def shape_of(run: Contender, options: argparse.Namespace) -> dict[str, int]:
 
 def roof_of(run: Contender, size: int, times: Times) -> tuple[str, float] | None:
     """Return what no run of this kind can take less than, and measured ÷ that."""
-    if not isinstance(run, Fit):
-        return "three matrix products", _ratio(times[run, size], times["products", 1])
-    if size == 1 or run.sums_alone:
+    if run == "products":
         return None
-    sums = times[run._replace(sums_alone=True), 2]
-    least = [(one[0] + more[0], 0.0) for one, more in zip(times[run, 1], sums, strict=True)]
-    return "one process and the sums", _ratio(times[run, 2], least)
+    if not isinstance(run, Fit):
+        return "three matrix products", _ratio(times[run, size], times["products", size])
+    if size == 1 or run.part:
+        return None
+    parts = (times[run._replace(part=part), 2] for part in (HALVES, SUMS))
+    least = [(one[0] + other[0], 0.0) for one, other in zip(*parts, strict=True)]
+    return "two halves and the sums", _ratio(times[run, 2], least)
 
 
 def report(options: argparse.Namespace, times: Times, results: Results) -> int:
@@ -229,15 +232,15 @@ def report(options: argparse.Namespace, times: Times, results: Results) -> int:
         table.add_column(heading, justify="left" if not heading else "right")
     missed = 0
     for (run, size), found in times.items():
-        alone = isinstance(run, Fit) and run.sums_alone
+        is_part = run == "products" or (isinstance(run, Fit) and bool(run.part))
         name = run.name if isinstance(run, Fit) else run
         shown = {"kept": "here, logits kept", "made again": "here, logits made again"}.get(name, name)
         row: dict[str, Any] = {"contender": shown, "processes": size, **shape_of(run, options)}
         row |= {"cpu_s": statistics.median(cpu for cpu, _ in found)}
         row |= {"wall_s": statistics.median(wall for _, wall in found)}
         if size == 2:
-            row["cpu_to_one"] = _ratio(found, times[run.fit if isinstance(run, Fit) else run, 1])
-        goals = {"cpu_to_one": ("<=", GOAL)} if size == 2 and not alone else {}
+            row["cpu_to_one"] = _ratio(found, times[run._replace(part="") if isinstance(run, Fit) else run, 1])
+        goals = {"cpu_to_one": ("<=", GOAL)} if size == 2 and not is_part else {}
         roof = roof_of(run, size, times)
         missed += len(results.keep(row, threads=1, goals=goals, roof=roof))
         table.add_row(
