@@ -185,10 +185,10 @@ class SpreadProblem(Problem):
     def feature_range(self, most_rows: int) -> Floats:
         """Return the greatest minus the least value of each feature, over about so many of all rows."""
         looked_at = self.kept[:: max(1, len(self.kept) // most_rows)]
-        x = self.examples.x[self._own(looked_at, self._begin, self.examples.n_rows)[1]].astype(np.float64)
+        x = self.examples.x[self._own(looked_at, self._begin, self.examples.n_rows)[1]]
         ends = np.full((2, self.layer_sizes[0]), -np.inf)
         if len(x):
-            ends[0], ends[1] = x.max(axis=0), -x.min(axis=0)
+            ends[0], ends[1] = x.max(axis=0), -x.min(axis=0).astype(np.float64)
         self._ranks.most(ends)
         spread: Floats = (ends[0] + ends[1]) * self.examples.scale
         return spread
