@@ -47,7 +47,7 @@ def test_scikit_learns_checks_pass(estimator, check):
     try:
         check(estimator)
     except SkipTest as skipped:
-        assert "SCIPY_ARRAY_API" in str(skipped)  # noqa: PT017: the only check that looks at nothing without it
+        assert "SCIPY_ARRAY_API" in str(skipped)  # noqa: PT017 - one check looks at nothing without it
         raise
 
 
