@@ -119,6 +119,8 @@ def _changes(node: ast.expr) -> Iterator[ast.expr]:
                 yield right
             if kind in _SETS:
                 yield _with(node, op=_SETS[kind]())
+        case ast.UnaryOp(ast.USub(), ast.Constant(1)):
+            yield ast.Constant(0)  # axis=-1 of a table is axis=1: no other result
         case ast.UnaryOp(ast.USub() | ast.Not() | ast.Invert(), operand):
             yield operand
         case ast.Compare(_, [operator], [_]):

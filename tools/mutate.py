@@ -34,7 +34,7 @@ import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -154,7 +154,7 @@ class Replaced:
         exec(compile(self.source, self.path, "exec"), module.__dict__)
 
 
-def changed_functions(old: CodeType, new: CodeType) -> Iterator[tuple[CodeType, CodeType]] | None:
+def changed_functions(old: CodeType, new: CodeType) -> list[tuple[CodeType, CodeType]] | None:
     """Pairs of the code of a function, before and after; None where what runs at import has changed."""
     pairs = []
     if not old.co_flags & 1:  # A module's or a class's body: CO_OPTIMIZED marks a function's.
@@ -163,7 +163,7 @@ def changed_functions(old: CodeType, new: CodeType) -> Iterator[tuple[CodeType, 
             return None
     inner = [[c for c in code.co_consts if isinstance(c, CodeType)] for code in (old, new)]
     if len(inner[0]) != len(inner[1]):
-        return iter([(old, new)]) if old.co_flags & 1 else None
+        return [(old, new)] if old.co_flags & 1 else None
     for before, after in zip(*inner, strict=True):
         found = changed_functions(before, after)
         if found is None:
@@ -171,7 +171,7 @@ def changed_functions(old: CodeType, new: CodeType) -> Iterator[tuple[CodeType, 
         pairs += found
     if old.co_flags & 1:
         pairs.append((old, new))
-    return iter(pairs)
+    return pairs
 
 
 def replace_functions(pairs: list[tuple[CodeType, CodeType]]) -> bool:
@@ -293,8 +293,8 @@ class Drill:
             names = {before.co_qualname for before, _ in changed}
             chosen = [item for item in self.ordered(items, base) if names.intersection(base[item.nodeid][1])]
 
-            def work(changed: Any = changed, chosen: Any = chosen) -> str:
-                return self.run(chosen) if replace_functions(changed) else "left"
+            def work(pairs: Any = pairs, chosen: Any = chosen) -> str:
+                return self.run(chosen) if replace_functions(pairs) else "left"
 
             by = in_fork(work, self.limit)
             if by != "left":
