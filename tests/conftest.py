@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
 from collections.abc import Iterator
@@ -79,6 +80,15 @@ def level(request: pytest.FixtureRequest) -> Iterator[str]:
 
     with crossent.cpu.use_level(request.param):
         yield request.param
+
+
+@pytest.fixture(autouse=True)
+def _seeded_globals() -> None:
+    """PyTorch's samples of its own operators, and a loop without a seed, draw from the global generators."""
+    random.seed(SEED)
+    np.random.seed(SEED)  # noqa: NPY002
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(SEED)
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ import gc
 import importlib
 import importlib.util
 import json
+import math
 import os
 import random
 import resource
@@ -33,6 +34,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -71,16 +73,22 @@ extern "C" __attribute__((visibility("default"))) int use_kernels(const char* pa
 
 _LOSS = ("accuracy/test_distributions.py", "accuracy/test_labels.py", "property/test_loss.py")
 _LABELS = ("accuracy/test_labels.py", "property/test_loss.py")
+_OPTIONS = (
+    "property/test_loss.py",
+    "gradients/test_options.py",
+    "parity/test_pytorch.py",
+    "parity/test_conventions.py",
+)
 _HEAD = ("head/test_head.py", "head/test_sgd.py", "head/test_unbiased.py")
 _TRAINING = ("training/test_gradient.py", "training/test_optimizers.py", "training/test_few_classes.py")
 _FAMILY = ("family",)
-_SIMPLEX = ("simplex",)
+_SIMPLEX = ("simplex", "explain/test_differential.py", "explain/test_boundary.py")
 TESTS: dict[str, tuple[str, ...]] = {
     **{f"native/kernels/{name}.hpp": _LABELS for name in ("label_scalars", "label_rows", "label_tile")},
     **{f"native/kernels/{name}.hpp": _LOSS for name in ("exp_log", "vectors", "floats", "blocks", "distribution_rows")},
     **{f"native/head/kernels/{name}.hpp": _HEAD for name in ("survey", "conclude", "gradient", "thin")},
     **{f"native/training/kernels/{name}.hpp": _TRAINING for name in ("few_classes", "sparse", "steps", "vectors")},
-    "src/crossent/reference.py": ("accuracy/test_oracle.py", "accuracy/test_labels.py", "property/test_loss.py"),
+    "src/crossent/reference.py": ("accuracy/test_oracle.py", "accuracy/test_labels.py", *_OPTIONS),
     "src/crossent/targets.py": ("property/test_loss.py", "errors", "parity/test_conventions.py"),
     "src/crossent/loss.py": ("property/test_loss.py", "errors", "parity/test_arrays.py"),
     "src/crossent/conventions.py": ("parity/test_conventions.py",),
@@ -228,8 +236,10 @@ def in_fork(work: Callable[[], Any], cpu_seconds: float | None) -> Any:
 class Drill:
     """A plugin of pytest that runs the collected tests once for each mutant."""
 
-    def __init__(self, file: str, mutants: list[Mutant], verdicts: Verdicts, kernels: Kernels | None) -> None:
-        self.file, self.mutants, self.verdicts, self.kernels = file, mutants, verdicts, kernels
+    def __init__(
+        self, file: str, mutants: list[Mutant], end: float, verdicts: Verdicts, kernels: Kernels | None
+    ) -> None:
+        self.file, self.mutants, self.end, self.verdicts, self.kernels = file, mutants, end, verdicts, kernels
         self.failed, self.wrong, self.seconds = "", "", 0.0
 
     def pytest_runtest_logreport(self, report: Any) -> None:
@@ -283,11 +293,9 @@ class Drill:
         return self.failed
 
     def judge_functions(self, items: list[Any], base: dict[str, Any]) -> None:
-        path = str(ROOT / self.file)
-        old = compile((ROOT / self.file).read_text(), path, "exec")
         for mutant in self.mutants:
-            pairs = changed_functions(old, compile(mutant.source, path, "exec"))
-            if pairs is None:
+            pairs = changed_functions(*codes(self.file, mutant))
+            if pairs is None or time.monotonic() > self.end:
                 continue  # judged from the import on
             changed = [pair for pair in pairs if pair[0].co_code != pair[1].co_code or not same_constants(*pair)]
             names = {before.co_qualname for before, _ in changed}
@@ -305,6 +313,8 @@ class Drill:
         waiting = list(self.mutants)
         compiling = [self.kernels.compile(self.file, mutant.source) for mutant in waiting[:1]]
         for at, mutant in enumerate(waiting):
+            if time.monotonic() > self.end:
+                break
             library, process = compiling.pop(0)
             compiling += [self.kernels.compile(self.file, after.source) for after in waiting[at + 1 : at + 2]]
             if process.wait() != 0:
@@ -317,6 +327,11 @@ class Drill:
 
                 self.verdicts.add(mutant, in_fork(work, self.limit))
             shutil.rmtree(library.parent)
+
+
+def codes(file: str, mutant: Mutant) -> tuple[CodeType, CodeType]:
+    path = str(ROOT / file)
+    return compile((ROOT / file).read_text(), path, "exec"), compile(mutant.source, path, "exec")
 
 
 def same_constants(one: CodeType, other: CodeType) -> bool:
@@ -398,11 +413,11 @@ class Verdicts:
             print(f"{self.file}:{mutant.line} {why}\n    {mutant.before}\n    {mutant.after}", flush=True)
 
 
-def judge(file: str, mutants: list[Mutant], verdicts: Verdicts, kernels: Kernels | None) -> str:
+def judge(file: str, mutants: list[Mutant], end: float, verdicts: Verdicts, kernels: Kernels | None) -> str:
     """Collect the tests of a file and judge its mutants; return what went wrong, if anything."""
     if kernels:
         kernels.load()
-    drill = Drill(file, mutants, verdicts, kernels)
+    drill = Drill(file, mutants, end, verdicts, kernels)
     code = run_pytest(TESTS[file], drill)
     return drill.wrong or ("" if code == 0 else f"pytest ended with {code}")
 
@@ -413,9 +428,10 @@ def main() -> int:
     parser.add_argument("--sample", type=int, default=20, help="mutants of each file, drawn at random; 0 for all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--again", action="store_true", help="judge only the survivors of earlier runs, anew")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="begin no mutant after so long")
     options = parser.parse_args()
     PLACE.mkdir(parents=True, exist_ok=True)
-    files = options.files or list(TESTS)
+    files, end = options.files or list(TESTS), time.monotonic() + options.seconds
     for name in WARM + (("torch",) if any("/torch/" in file for file in files) else ()):
         importlib.import_module(name)
     kernels = Kernels() if any(file.startswith("native") for file in files) else None
@@ -427,15 +443,14 @@ def main() -> int:
         wanted = "survived" if options.again else None
         waiting = [m for m in (every if options.again else chosen) if verdicts.of(m) == wanted]
         waiting.sort(key=lambda mutant: mutant.line)
-        for mutant in waiting:
-            verdicts.rows.pop(verdicts.key(mutant), None)
-        if waiting:
-            wrong = in_fork(lambda: judge(file, waiting, verdicts, kernels if native else None), None)  # noqa: B023
+        at_import = [] if native else [m for m in waiting if changed_functions(*codes(file, m)) is None]
+        if waiting and time.monotonic() < end:
+            wrong = in_fork(lambda: judge(file, waiting, end, verdicts, kernels if native else None), None)  # noqa: B023
             if wrong:
                 raise SystemExit(f"{file}: {wrong}")
         verdicts = Verdicts(file)
         for mutant in waiting:
-            if verdicts.of(mutant) is None:
+            if mutant in at_import and time.monotonic() < end:
                 verdicts.add(mutant, in_fork(lambda: judge_from_import(file, mutant), 300))  # noqa: B023
         counts = Counter(row["verdict"] for row in verdicts.rows.values())
         told = ", ".join(f"{n} {what}" for what, n in sorted(counts.items()))
