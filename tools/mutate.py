@@ -82,7 +82,7 @@ _OPTIONS = (
 _HEAD = ("head/test_head.py", "head/test_sgd.py", "head/test_unbiased.py")
 _TRAINING = ("training/test_gradient.py", "training/test_optimizers.py", "training/test_few_classes.py")
 _FAMILY = ("family",)
-_SIMPLEX = ("simplex", "explain/test_differential.py", "explain/test_boundary.py")
+_SIMPLEX = ("simplex", "explain/test_differential.py", "explain/test_boundary.py", "explain/test_other_losses.py")
 TESTS: dict[str, tuple[str, ...]] = {
     **{f"native/kernels/{name}.hpp": _LABELS for name in ("label_scalars", "label_rows", "label_tile")},
     **{f"native/kernels/{name}.hpp": _LOSS for name in ("exp_log", "vectors", "floats", "blocks", "distribution_rows")},
