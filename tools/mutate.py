@@ -89,7 +89,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     **{f"native/head/kernels/{name}.hpp": _HEAD for name in ("survey", "conclude", "gradient", "thin")},
     **{f"native/training/kernels/{name}.hpp": _TRAINING for name in ("few_classes", "sparse", "steps", "vectors")},
     "src/crossent/reference.py": ("accuracy/test_oracle.py", "accuracy/test_labels.py", *_OPTIONS),
-    "src/crossent/targets.py": ("property/test_loss.py", "errors", "parity/test_conventions.py"),
+    "src/crossent/targets.py": ("property", "errors", "gradients/test_options.py", "parity/test_conventions.py"),
     "src/crossent/loss.py": ("property/test_loss.py", "errors", "parity/test_arrays.py"),
     "src/crossent/conventions.py": ("parity/test_conventions.py",),
     "src/crossent/probabilities.py": ("accuracy/test_probabilities.py",),
