@@ -50,37 +50,54 @@ def with_gaps():
 
 CASES = {
     "a mean of labels without weight": (
-        lambda p: crossent.cross_entropy(X, np.zeros(3, int), **WEIGHTLESS), "have weight 0, so that a mean is undefined",
+        lambda p: crossent.cross_entropy(X, np.zeros(3, int), **WEIGHTLESS),
+        "have weight 0, so that a mean is undefined",
     ),
     "a head's mean of labels without weight": (
         lambda p: head(target=np.zeros(3, int), class_weight=WEIGHTLESS["weight"], label_smoothing=0.1),
         "have weight 0, so that a mean is undefined",
     ),
     "no number for smoothing": (
-        lambda p: crossent.cross_entropy(X, Y, label_smoothing=NoNumber()), "label_smoothing is a NoNumber",
+        lambda p: crossent.cross_entropy(X, Y, label_smoothing=NoNumber()),
+        "label_smoothing is a NoNumber",
     ),
     "a reduction of probabilities": (
-        lambda p: crossent.cross_entropy_from_probs(X, Y, reduction="all"), "reduction = 'all': expected one of",
+        lambda p: crossent.cross_entropy_from_probs(X, Y, reduction="all"),
+        "reduction = 'all': expected one of",
     ),
     "a shift that is a flag": (lambda p: head(shift=True), "shift is a bool: expected an integer of at least 0"),
     "a shift of a single row": (
-        lambda p: crossent.linear_cross_entropy(X[0], X, 1, shift=1), "shift = 1: expected 0 for a single row",
+        lambda p: crossent.linear_cross_entropy(X[0], X, 1, shift=1),
+        "shift = 1: expected 0 for a single row",
     ),
     "sparse targets of other rows": (
-        lambda p: head(target=(np.zeros((2, 1), int), np.ones((2, 1)))), "target[0] has shape (2, 1): expected (3,)",
+        lambda p: head(target=(np.zeros((2, 1), int), np.ones((2, 1)))),
+        "target[0] has shape (2, 1): expected (3,)",
     ),
-    "a list as a weight to change": (lambda p: FusedHeadSGD([[1.0]], learning_rate=0.1), "NumPy array, which is changed in place"),
-    "a weight with gaps": (lambda p: FusedHeadSGD(with_gaps(), learning_rate=0.1), "weight: expected a C-contiguous array"),
+    "a list as a weight to change": (
+        lambda p: FusedHeadSGD([[1.0]], learning_rate=0.1),
+        "NumPy array, which is changed in place",
+    ),
+    "a weight with gaps": (
+        lambda p: FusedHeadSGD(with_gaps(), learning_rate=0.1),
+        "weight: expected a C-contiguous array",
+    ),
     "batches that are a number": (
-        lambda p: SoftmaxClassifier().fit_stream(lambda: 5), "batches is a int: expected an iterable of (X, y)",
+        lambda p: SoftmaxClassifier().fit_stream(lambda: 5),
+        "batches is a int: expected an iterable of (X, y)",
     ),
     "a directory without Parquet": (
-        lambda p: SoftmaxClassifier().fit_stream(p, label="y"), "is a directory without a .parquet file",
+        lambda p: SoftmaxClassifier().fit_stream(p, label="y"),
+        "is a directory without a .parquet file",
     ),
-    "an infinite weight to save": (lambda p: save_model(p / "model", diverged()), "a weight of the classifier is not finite"),
+    "an infinite weight to save": (
+        lambda p: save_model(p / "model", diverged()),
+        "a weight of the classifier is not finite",
+    ),
     "a curve without epochs": (lambda p: LossCurveDisplay.from_estimator(without_epochs()), "has completed no epoch"),
     "class weights that are a number": (
-        lambda p: SoftmaxClassifier(class_weight=2.0).fit(X, Y), "class_weight is a float: expected 'balanced', a dict",
+        lambda p: SoftmaxClassifier(class_weight=2.0).fit(X, Y),
+        "class_weight is a float: expected 'balanced', a dict",
     ),
     "a class without weight in a stream": (
         lambda p: SoftmaxClassifier(class_weight={0: 0.0, 1: 1.0, 2: 1.0}).fit_stream([(X, Y)]),
@@ -90,15 +107,19 @@ CASES = {
         lambda p: SoftmaxClassifier().partial_fit(X, Y, classes=Y, sample_weight=np.zeros(3)),
         "sample_weight is zero in every row",
     ),
-    "names in one text": (lambda p: explain([0.5, 0.5], target=0, classes="ab"), "classes is a str: expected a sequence"),
+    "names in one text": (
+        lambda p: explain([0.5, 0.5], target=0, classes="ab"),
+        "classes is a str: expected a sequence",
+    ),
     "a weight in words": (
-        lambda p: differential([0.5, 0.5], 0, weight="heavy"), "weight is a str: expected one number per class",
+        lambda p: differential([0.5, 0.5], 0, weight="heavy"),
+        "weight is a str: expected one number per class",
     ),
     "symbols of a batch": (
         lambda p: symbolic_loss(differential(np.array([[Fraction(1, 2)] * 2] * 2), [0, 1])),
         "probs.shape = (2, 2): expected one prediction, (2,)",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -134,6 +155,6 @@ def torch_cases():
 
 def test_what_does_not_fit_a_tensors_loss_is_refused():
     for name, call, message in torch_cases():
-        with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        with pytest.raises((TypeError, ValueError)) as refused:
             call()
-            pytest.fail(name)
+        assert message in str(refused.value), name
