@@ -310,23 +310,21 @@ class Drill:
                 self.verdicts.add(mutant, by, "" if chosen else "no test calls it")
 
     def judge_kernels(self, items: list[Any], base: dict[str, Any]) -> None:
+        """Judge one mutant while the next is compiled."""
         assert self.kernels is not None
-        waiting = list(self.mutants)
-        compiling = [self.kernels.compile(self.file, mutant.source) for mutant in waiting[:1]]
-        for at, mutant in enumerate(waiting):
+        compiling = [self.kernels.compile(self.file, mutant.source) for mutant in self.mutants[:1]]
+        for at, mutant in enumerate(self.mutants):
+            library, process = compiling.pop()
+            compiled = process.wait() == 0
             if time.monotonic() > self.end:
-                break
-            library, process = compiling.pop(0)
-            compiling += [self.kernels.compile(self.file, after.source) for after in waiting[at + 1 : at + 2]]
-            if process.wait() != 0:
-                self.verdicts.add(mutant, None)
-            else:
-                chosen = self.ordered(items, base)
+                return
+            compiling += [self.kernels.compile(self.file, after.source) for after in self.mutants[at + 1 : at + 2]]
+            chosen = self.ordered(items, base)
 
-                def work(library: Path = library, chosen: Any = chosen) -> str:
-                    return self.run(chosen) if self.kernels.use(bytes(library)) else "cannot be loaded"
+            def work(library: Path = library, chosen: Any = chosen) -> str:
+                return self.run(chosen) if self.kernels.use(bytes(library)) else "cannot be loaded"
 
-                self.verdicts.add(mutant, in_fork(work, self.limit))
+            self.verdicts.add(mutant, in_fork(work, self.limit) if compiled else None)
             shutil.rmtree(library.parent)
 
 
