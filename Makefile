@@ -27,8 +27,10 @@ demo: install ## train a network on real images, open its report, explain one pr
 	$(BIN)/python -m crossent demo --out demo
 
 # Files of tests are shared out to a process per core, four at most. Threads of PyTorch's that wait leave it to others.
+# Hundreds of processes import the package: its bytecode is written, whatever the environment says.
+TESTED := OMP_WAIT_POLICY=passive PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 test: install ## run every test
-	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(TESTED)
 
 # 290 MB, which no other test needs: not in the extra "test".
 triton: install ## run the Triton kernels' tests under its interpreter, which needs no GPU
@@ -42,8 +44,7 @@ sanitize: install ## run the kernels' tests under sanitizers of memory, arithmet
 COVERED ?= --ignore tests/hardening/test_sanitizers.py --ignore tests/doctor/test_overhead.py
 coverage: install ## run the tests and list the branches of src that none takes; fails under 95 %
 	rm -rf build/coverage && mkdir -p build/coverage
-	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
-	  --cov --cov-report=term-missing:skip-covered $(COVERED)
+	$(TESTED) --cov --cov-report=term-missing:skip-covered $(COVERED)
 
 MINUTES ?= 30
 soak: install ## call everything at once from eight threads for MINUTES=30; results and memory stay what they were

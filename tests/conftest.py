@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
 from collections.abc import Iterator
@@ -34,10 +35,31 @@ settings.register_profile(
 settings.load_profile("crossent")
 
 
+# The files that take longest: begun last, one of them would keep a process busy when the others are done.
+LONGEST = (
+    "hardening/test_sanitizers.py",
+    "parallel/test_torchrun.py",
+    "browser/test_page.py",
+    "doctor/test_survival.py",
+    "parallel/test_options.py",
+    "estimators/test_scikit_learn.py",
+    "adapters/test_jax_transforms.py",
+    "parallel/test_distributed_fit.py",
+)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if getattr(config.option, "numprocesses", None) or hasattr(config, "workerinput"):
+        place = {name: at for at, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: place.get(f"{item.path.parent.name}/{item.path.name}", len(LONGEST)))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("hypothesis_seed", None) is None:
         config.option.hypothesis_seed = str(SEED)
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False  # it takes a file of many short tests for a long one
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -58,6 +80,15 @@ def level(request: pytest.FixtureRequest) -> Iterator[str]:
 
     with crossent.cpu.use_level(request.param):
         yield request.param
+
+
+@pytest.fixture(autouse=True)
+def _seeded_globals() -> None:
+    """PyTorch's samples of its own operators, and a loop without a seed, draw from the global generators."""
+    random.seed(SEED)
+    np.random.seed(SEED)  # noqa: NPY002
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(SEED)
 
 
 @pytest.fixture

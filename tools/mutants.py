@@ -59,7 +59,7 @@ def mutants_of_cpp(source: str) -> Iterator[Mutant]:
         for hit in _TERNARY.finditer(code):
             changed.append(f"{code[: hit.start()]} ? {hit[2]} : {hit[1]}{hit[3]}{code[hit.end() :]}")
         for hit in _NUMBER.finditer(code):
-            for by in (f"({hit[0]} * 1.001{hit[2]})", f"0.0{hit[2]}"):
+            for by in (f"({hit[0]} * 1.001{hit[2]})", f"0.0{hit[2]}") if hit[1].strip("0.") else (f"1.0{hit[2]}",):
                 changed.append(code[: hit.start()] + by + code[hit.end() :])
         for after in dict.fromkeys(changed):
             whole = "\n".join([*lines[:at], after + slashes + comment, *lines[at + 1 :]]) + "\n"
@@ -119,6 +119,8 @@ def _changes(node: ast.expr) -> Iterator[ast.expr]:
                 yield right
             if kind in _SETS:
                 yield _with(node, op=_SETS[kind]())
+        case ast.UnaryOp(ast.USub(), ast.Constant(1)):
+            yield ast.Constant(0)  # axis=-1 of a table is axis=1: no other result
         case ast.UnaryOp(ast.USub() | ast.Not() | ast.Invert(), operand):
             yield operand
         case ast.Compare(_, [operator], [_]):

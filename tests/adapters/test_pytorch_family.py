@@ -149,3 +149,17 @@ def test_probabilities_are_not_clipped():
 def test_mistakes_are_named(call, error, message, z):
     with pytest.raises(error, match=message):
         call(z, torch.tensor([0, 1, 2, 3, 0, 1]))
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum", "mean"])
+def test_sample_weights_multiply_the_rows_losses_and_a_mean_divides_by_them(reduction):
+    generator = torch.Generator().manual_seed(0)
+    z, y = torch.randn(5, 4, generator=generator, dtype=torch.float64), torch.tensor([0, 3, -100, 1, 2])
+    weight = torch.tensor([0.5, 2.0, 1.0, 0.0, 3.0], dtype=torch.float64)
+    for loss in (ct.focal_loss, ct.poly1_loss, ct.generalized_cross_entropy, ct.fenchel_young_loss):
+        rows = loss(z, y, reduction="none") * weight
+        divisor = weight[y >= 0].sum()
+        expected = {"none": rows, "sum": rows.sum(), "mean": rows.sum() / divisor}[reduction]
+        torch.testing.assert_close(
+            loss(z, y, sample_weight=weight, reduction=reduction), expected, rtol=1e-14, atol=0.0
+        )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import warnings
-
 import pytest
 
 torch = pytest.importorskip("torch")
+
+from torch_samples import DTYPES, pytorchs_own, same, widened  # noqa: E402
 
 from crossent.torch import LinearCrossEntropyLoss, linear_cross_entropy  # noqa: E402
 
@@ -18,19 +17,9 @@ pytestmark = [
     # Its chunked path says when it falls back to the reference.
     pytest.mark.filterwarnings("ignore:linear_cross_entropy. ``options`` ignored:UserWarning"),
 ]
-DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 VARIANTS = ("", "chunked", "chunked_none")
 # What PyTorch's own rounding makes of these samples: logits of some hundreds, in 16 bits.
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5}
-
-
-def pytorchs_own(module):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return importlib.import_module(f"torch.testing._internal.{module}")
-        except ImportError as error:
-            pytest.skip(f"PyTorch's own samples need {error.name}")
 
 
 def operator(variant):
@@ -51,26 +40,6 @@ def module_info():
     return next(info for info in database if info.name == "nn.LinearCrossEntropyLoss")
 
 
-def same(ours, theirs, exact):
-    """Compare with PyTorch's; in 16 bits our error against the exact value may not exceed its but for rounding."""
-    assert ours.dtype == theirs.dtype
-    assert ours.shape == theirs.shape
-    if ours.dtype in TOLERANCE:
-        tolerance = TOLERANCE[ours.dtype]
-        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance, equal_nan=True)
-        return
-    assert torch.equal(ours.isnan(), exact.isnan())
-    scale = exact.nan_to_num().abs().max().clamp(min=1e-6)
-    error, allowed = ((t.double() - exact).nan_to_num().abs().max() for t in (ours, theirs))
-    assert error <= allowed + 2 * torch.finfo(ours.dtype).eps * scale
-
-
-def widened(value):
-    if isinstance(value, torch.Tensor) and value.is_floating_point():
-        return value.detach().double().requires_grad_(value.requires_grad)
-    return value
-
-
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_function_samples_give_the_same_loss_and_gradients(variant, dtype):
@@ -87,7 +56,7 @@ def test_function_samples_give_the_same_loss_and_gradients(variant, dtype):
             loss = function(s.input, *s.args, **options)
             results.append((loss, *torch.autograd.grad(loss.sum(), inputs)))
         for ours, theirs, exact in zip(*results, strict=True):
-            same(ours, theirs, exact)
+            same(ours, theirs, exact, TOLERANCE)
 
 
 @pytest.mark.parametrize("dtype", [*DTYPES[:-1], pytest.param(torch.float16, marks=pytest.mark.slow)], ids=str)
@@ -113,7 +82,7 @@ def test_module_samples_give_the_same_loss_and_gradients(dtype):
             loss = module(features, truth.detach())
             results.append((loss, *torch.autograd.grad(loss.sum(), (features, *module.parameters()))))
         for triple in zip(*results, strict=True):
-            same(*triple)
+            same(*triple, TOLERANCE)
 
 
 def test_function_errors_are_the_same():

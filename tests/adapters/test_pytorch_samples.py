@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
-import warnings
-
 import pytest
 
 torch = pytest.importorskip("torch")
+
+from torch_samples import DTYPES, pytorchs_own, same, widened  # noqa: E402
 
 from crossent.torch import CrossEntropyLoss, cross_entropy  # noqa: E402
 
 F = torch.nn.functional
 # PyTorch's forward derivatives script their own decompositions when they are first used.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 # What PyTorch's own rounding makes of these samples.
-TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 5e-2, torch.float16: 5e-3}
-
-
-def pytorchs_own(module):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return importlib.import_module(f"torch.testing._internal.{module}")
-        except ImportError as error:
-            pytest.skip(f"PyTorch's own samples need {error.name}")
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 
 
 def function_samples(dtype):
@@ -40,22 +29,20 @@ def module_info():
     return next(info for info in pytorchs_own("common_modules").module_db if info.name == "nn.CrossEntropyLoss")
 
 
-def same(ours, theirs, dtype):
-    assert ours.dtype == theirs.dtype
-    tolerance = TOLERANCE[dtype]
-    torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance, equal_nan=True)
-
-
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_function_samples_give_the_same_loss_and_gradients(dtype):
     for sample in function_samples(dtype):
-        inputs = [t for t in (sample.input, *sample.args) if t.requires_grad]
-        theirs = F.cross_entropy(sample.input, *sample.args, **sample.kwargs)
-        ours = cross_entropy(sample.input, *sample.args, **sample.kwargs)
-        same(ours, theirs, dtype)
-        pairs = zip(torch.autograd.grad(ours.sum(), inputs), torch.autograd.grad(theirs.sum(), inputs))
-        for ours_bar, theirs_bar in pairs:
-            same(ours_bar, theirs_bar, dtype)
+        results = []
+        for function, s in (
+            (cross_entropy, sample),
+            (F.cross_entropy, sample),
+            (F.cross_entropy, sample.transform(widened)),
+        ):
+            inputs = [t for t in (s.input, *s.args) if t.requires_grad]
+            loss = function(s.input, *s.args, **s.kwargs)
+            results.append((loss, *torch.autograd.grad(loss.sum(), inputs)))
+        for triple in zip(*results, strict=True):
+            same(*triple, TOLERANCE)
 
 
 @pytest.mark.slow
@@ -84,10 +71,17 @@ def test_module_samples_give_the_same_loss_and_gradients(dtype):
     for sample in samples:
         made, call = sample.constructor_input, sample.forward_input
         z, target = call.args
-        theirs = torch.nn.CrossEntropyLoss(*made.args, **made.kwargs)(z, target.detach())
-        ours = CrossEntropyLoss(*made.args, **made.kwargs)(z, target.detach())
-        same(ours, theirs, dtype)
-        same(torch.autograd.grad(ours.sum(), z)[0], torch.autograd.grad(theirs.sum(), z)[0], dtype)
+        wide = {name: widened(value) for name, value in made.kwargs.items()}
+        results = []
+        for module, logits, truth in (
+            (CrossEntropyLoss(*made.args, **made.kwargs), z, target),
+            (torch.nn.CrossEntropyLoss(*made.args, **made.kwargs), z, target),
+            (torch.nn.CrossEntropyLoss(*made.args, **wide), widened(z), widened(target)),
+        ):
+            loss = module(logits, truth.detach())
+            results.append((loss, torch.autograd.grad(loss.sum(), logits)[0]))
+        for triple in zip(*results, strict=True):
+            same(*triple, TOLERANCE)
 
 
 def test_module_errors_are_the_same():

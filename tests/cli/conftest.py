@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import polars as pl
 import pytest
+from forked_commands import Commands
 from sklearn.datasets import load_wine
 
 
@@ -42,7 +43,16 @@ def wine_table():
 
 @pytest.fixture(scope="session")
 def run():
-    return run_command
+    """Run the command in a process of its own, which has the libraries already."""
+    commands = Commands()
+
+    def in_fork(*arguments, cwd, **environment):
+        return commands.run(
+            [*map(str, arguments)], cwd=cwd, environment={**os.environ, "COLUMNS": "100", **environment}
+        )
+
+    yield in_fork
+    commands.close()
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -48,7 +49,9 @@ def test_an_interrupted_run_keeps_a_model_that_works(folder, run):
 def test_a_run_stopped_before_it_began_leaves_nothing(folder):
     process = start(folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
-        time.sleep(0.4)  # within the interpreter's start or the libraries' loading
+        libraries = Path(f"/proc/{process.pid}/maps")
+        while "numpy" not in libraries.read_text() and process.poll() is None:
+            time.sleep(0.01)  # Earlier, in the interpreter's own start, Ctrl-C would be answered by that alone.
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from contextlib import nullcontext
 
@@ -46,9 +45,9 @@ def test_looking_now_and_then_costs_less_than_a_tenth_of_the_time(rows, width, s
             return time.process_time() - start
 
     train(nullcontext())
-    ratios = []
+    plain, watched = [], []
     for _ in range(ROUNDS):
-        plain = train(nullcontext())
-        ratios.append(train(doctor(sample_every=10)) / plain)
-    # 10 % are promised; another 10 % are this machine's noise.
-    assert statistics.median(ratios) < 1.2, ratios
+        plain.append(train(nullcontext()))
+        watched.append(train(doctor(sample_every=10)))
+    # 10 % are promised; another 10 % are this machine's noise, which only adds.
+    assert min(watched) < 1.2 * min(plain), (plain, watched)

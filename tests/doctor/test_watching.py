@@ -2,7 +2,6 @@
 
 import gc
 import json
-import statistics
 import threading
 import time
 import weakref
@@ -329,14 +328,13 @@ def test_a_step_that_is_not_looked_at_costs_next_to_nothing():
         return time.process_time() - start
 
     seconds()
-    ratios = []
+    plain, watched = [], []
     for _ in range(7):
-        before = seconds()
+        plain.append(seconds())
         with ct.doctor(sample_every=20):
-            watched = seconds(21) * 20 / 21
-        ratios.append(watched / (0.5 * (before + seconds())))
-    # Under 1.1 on a quiet machine; what else runs on this one is noise of the same size.
-    assert statistics.median(ratios) < 1.3, ratios
+            watched.append(seconds(21) * 20 / 21)
+    # Under 1.1 on a quiet machine; what else runs on this one is noise, which only adds.
+    assert min(watched) < 1.3 * min(plain), (plain, watched)
 
 
 class Structure(HTMLParser):

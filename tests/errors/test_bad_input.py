@@ -86,7 +86,14 @@ CASES = {
     "negative smoothing": (Z, Y, {"label_smoothing": -0.1}, ValueError, "label_smoothing = -0.1: expected"),
     "NaN smoothing": (Z, Y, {"label_smoothing": np.nan}, ValueError, "label_smoothing = nan: expected"),
     "text smoothing": (Z, Y, {"label_smoothing": "0.1"}, TypeError, "label_smoothing"),
+    "bool smoothing": (Z, Y, {"label_smoothing": True}, TypeError, "label_smoothing is a bool: expected a real number"),
     "negative entry": (Z, with_entry(P, (2, 7), -1e-9), {}, ValueError, "target, row 2, class 7 = -1e-09"),
+    "negative entry after a class without truth": (
+        Z, with_entry(with_entry(P, (0, 0), 0.0), (2, 7), -1e-9), {}, ValueError, "target, row 2, class 7 = -1e-09",
+    ),
+    "class 0 ignored among distributions": (
+        Z, P, {"ignore_index": 0}, ValueError, "ignore_index = 0: expected a negative number with distributions",
+    ),
     "NaN entry": (Z, with_entry(P, (1, 0), np.nan), {}, ValueError, "target, row 1, class 0 = nan"),
     "infinite entry": (Z, with_entry(P, (3, 9), np.inf), {}, ValueError, "target, row 3, class 9 = inf"),
     "unknown reduction": (

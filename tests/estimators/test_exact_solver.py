@@ -23,7 +23,7 @@ def test_the_model_is_logistic_regressions():
     x, y = load_digits(return_X_y=True)
     x /= 16
     alpha = 1e-3
-    peer = LogisticRegression(C=1 / (alpha * len(x)), tol=1e-9, max_iter=5000).fit(x, y)
+    peer = LogisticRegression(C=1 / (alpha * len(x)), solver="newton-cg", tol=1e-9).fit(x, y)
     model = SoftmaxClassifier(alpha=alpha, solver="exact", tol=1e-8).fit(x, y)
     np.testing.assert_allclose(model.predict_proba(x), peer.predict_proba(x), atol=1e-5)
     np.testing.assert_allclose(model.coef_, peer.coef_, atol=1e-4)

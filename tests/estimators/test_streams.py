@@ -30,10 +30,11 @@ def pieces(x, y, n=7):
 def test_partial_fit_learns(digits, options, rows):
     x, y = digits
     model = SoftmaxClassifier(random_state=0, **options)
-    for start in range(0, 1500, rows):
+    end = 500 if rows == 1 else 1500
+    for start in range(0, end, rows):
         model.partial_fit(x[start : start + rows], y[start : start + rows], classes=np.arange(10))
     assert model.score(x[1500:], y[1500:]) > 0.8
-    assert model.n_iter_ == len(model.loss_curve_) == -(-1500 // rows)
+    assert model.n_iter_ == len(model.loss_curve_) == -(-end // rows)
 
 
 def test_partial_fit_takes_features_of_any_scale_and_offset(digits):
@@ -211,7 +212,7 @@ def test_parquet_files_are_read_block_by_block(digits, tmp_path, monkeypatch):
             yield batch
 
     monkeypatch.setattr(batches.ParquetBatches, "read", read)
-    model = SoftmaxClassifier(random_state=0).fit_stream(folder, label="digit", sample_weight="weight")
+    model = SoftmaxClassifier(random_state=0, max_epochs=20).fit_stream(folder, label="digit", sample_weight="weight")
     assert max(seen) < 260
     assert model.feature_names_in_[0] == "pixel0"
     assert len(model.feature_names_in_) == 64
@@ -223,7 +224,7 @@ def test_sorted_parquet_file_is_mixed(digits, tmp_path, monkeypatch):
     order = np.argsort(y, kind="stable")
     monkeypatch.setattr(batches, "BLOCK_VALUES", 64 * 200)
     folder = write(x[order], y[order], tmp_path / "data", files=1)
-    model = SoftmaxClassifier(random_state=0, max_epochs=100).fit_stream(folder / "0.parquet", label="digit")
+    model = SoftmaxClassifier(random_state=0, max_epochs=20).fit_stream(folder / "0.parquet", label="digit")
     names = list(model.feature_names_in_)
     assert "weight" in names
     assert model.score(pl.DataFrame(x, schema=names[:64], orient="row").with_columns(weight=pl.lit(1.0)), y) > 0.9
@@ -249,28 +250,28 @@ def test_parquet_that_cannot_be_used_is_named(digits, tmp_path):
 MEMORY = """
 import resource, sys
 from crossent.estimators import SoftmaxClassifier
-SoftmaxClassifier(random_state=0, max_epochs=2, learning_rate=0.1).fit_stream(sys.argv[1], label="y")
+SoftmaxClassifier(random_state=0, max_epochs=1, learning_rate=0.1).fit_stream(sys.argv[1], label="y")
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path):
-    """Four times the rows, 325 MB more of them, and the peak moves by less than a third of that."""
-    rng = np.random.default_rng(0)
+    """Four times the rows, 216 MB more of them, and the peak moves by less than a third of that."""
+    x = np.random.default_rng(0).standard_normal((90_000, 100), dtype=np.float32)
+    table = pl.DataFrame(x).with_columns(y=pl.Series((x[:, 0] > 0).astype(np.int8)))
+    table.write_parquet(tmp_path / "0.parquet")
     peaks = []
-    for files in (3, 12):
+    for files in (2, 8):
         folder = tmp_path / str(files)
         folder.mkdir()
         for at in range(files):
-            x = rng.normal(size=(90_000, 100)).astype(np.float32)
-            table = pl.DataFrame(x).with_columns(y=pl.Series((x[:, 0] > 0).astype(np.int8)))
-            table.write_parquet(folder / f"{at}.parquet")
+            (folder / f"{at}.parquet").hardlink_to(tmp_path / "0.parquet")
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", MEMORY, str(folder)], capture_output=True, text=True, check=True
         )
         peaks.append(int(done.stdout))
-    assert peaks[1] - peaks[0] < 100
+    assert peaks[1] - peaks[0] < 70
 
 
 def test_rows_that_come_in_pieces_are_not_shared_over_processes():

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def main(out, fault):
         if event.kind == "epoch" and event.epoch == EPOCH and rank == 0:
             (out / "ready").touch()
 
+    meet(out, life, rank, size)
     with closing_group():
         dist.init_process_group("gloo", timeout=timedelta(seconds=5))
         x, y = load_digits(return_X_y=True)
@@ -56,6 +58,14 @@ def main(out, fault):
             np.savez(out / "model.npz", *model.coefs_, *model.intercepts_)
             told = {"lives": 1 + life, "left": os.listdir(out / "checkpoints")}
             (out / "told.json").write_text(json.dumps(told))
+
+
+def meet(out, life, rank, size):
+    """Wait until all ranks are here: the group's short timeout is for faults, not for imports on a busy machine."""
+    (out / f"here-{life}-{rank}").touch()
+    end = time.monotonic() + 60
+    while any(not (out / f"here-{life}-{other}").exists() for other in range(size)) and time.monotonic() < end:
+        time.sleep(0.02)
 
 
 def break_in_a_way(fault):

@@ -86,8 +86,11 @@ def problem_of(case: Case) -> Problem:
     return Problem(x, weight, bias, target, class_weight, sample_weight, options, max_memory)
 
 
-def expected(problem: Problem, loss_bar: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return loss, and the gradients of x, weight and bias for a cotangent of the loss, in float64."""
+def expected(problem: Problem, loss_bar: np.ndarray) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    """Return loss, and the gradients of x, weight and bias for a cotangent of the loss, in float64; and their sizes.
+
+    The size of a sum is that of its terms' magnitudes: where they cancel, rounding is relative to it.
+    """
     options = dict(problem.options)
     scale, cap = options.pop("logit_scale", 1.0), options.pop("softcap", None)
     x, weight = problem.x.astype(np.float64), problem.weight.astype(np.float64)
@@ -103,7 +106,9 @@ def expected(problem: Problem, loss_bar: np.ndarray) -> tuple[np.ndarray, ...]:
     )
     bar = loss_bar[:, None] if options["reduction"] == "none" else loss_bar
     grad = grad * bar * slope
-    return np.asarray(loss), grad @ weight, grad.T @ x, grad.sum(axis=0)
+    values = np.asarray(loss), grad @ weight, grad.T @ x, grad.sum(axis=0)
+    size = np.abs(grad)
+    return values, (np.abs(loss), size @ np.abs(weight), size.T @ np.abs(x), size.sum(axis=0))
 
 
 def shares(case: Case, size: int) -> list[slice]:

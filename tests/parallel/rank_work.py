@@ -38,13 +38,13 @@ def call(problem, own, dtype, **changes):
     return class_parallel_cross_entropy(**arguments), leaves
 
 
-def error(found, truth):
-    """Return the largest difference, relative to the largest entry."""
+def error(found, truth, size):
+    """Return the largest difference, relative to the largest size."""
     if found.shape != truth.shape:
         return np.inf
     if truth.size == 0:
         return 0.0
-    largest = np.abs(truth).max()
+    largest = size.max()
     difference = np.abs(found - truth).max()
     return float(difference if largest == 0.0 else difference / largest)
 
@@ -61,17 +61,18 @@ def worst_errors(numbers):
         bar = case.generator.uniform(0.5, 2.0, n) if case.reduction == "none" else np.float64(0.75)
         loss, leaves = call(problem, own, getattr(torch, case.dtype))
         loss.backward(torch.tensor(bar, dtype=loss.dtype))
-        truth = option_cases.expected(problem, bar)
-        errors = [error(loss.detach().numpy().astype(np.float64), truth[0]), error(gradient(leaves[0]), truth[1])]
+        truth, sizes = option_cases.expected(problem, bar)
+        found = loss.detach().numpy().astype(np.float64), gradient(leaves[0])
+        errors = [error(*triple) for triple in zip(found, truth, sizes)]
         # Relative to the whole gradient: a shard's own may be of rounding errors only.
-        for leaf, whole in zip(leaves[1:], truth[2:], strict=True):
+        for leaf, whole, size in zip(leaves[1:], truth[2:], sizes[2:], strict=True):
             if leaf is not None:
                 rest = whole.copy()
                 rest[own] = gradient(leaf)
-                errors.append(error(rest, whole))
-        found = max(errors, key=lambda each: np.inf if np.isnan(each) else each)
-        if not found <= worst[case.dtype][0]:
-            worst[case.dtype] = (found, case)
+                errors.append(error(rest, whole, size))
+        largest = max(errors, key=lambda each: np.inf if np.isnan(each) else each)
+        if not largest <= worst[case.dtype][0]:
+            worst[case.dtype] = (largest, case)
     return worst, len(numbers)
 
 

@@ -164,8 +164,10 @@ def test_a_row_has_the_same_bits_among_any_others(level, r):
 
 @given(r=rows(dtypes=(np.dtype(np.float32), np.dtype(np.float64))))
 def test_byte_order_does_not_change_a_bit(level, r):
-    expected = cross_entropy_and_grad(r.logits, r.label)
-    swapped = r.logits.astype(r.logits.dtype.newbyteorder())
-    loss, grad = cross_entropy_and_grad(swapped, r.label.astype(">i4"))
-    assert same(loss, expected.loss)
-    assert same(np.asarray(grad).astype(r.logits.dtype), expected.grad)
+    swapped_type = r.logits.dtype.newbyteorder()
+    shares = np.linspace(0.0, 1.0, r.logits.size, dtype=r.logits.dtype).reshape(r.logits.shape)
+    for target, swapped in ((r.label, r.label.astype(">i4")), (shares, shares.astype(swapped_type))):
+        expected = cross_entropy_and_grad(r.logits, target)
+        loss, grad = cross_entropy_and_grad(r.logits.astype(swapped_type), swapped)
+        assert same(loss, expected.loss)
+        assert same(np.asarray(grad).astype(r.logits.dtype), expected.grad)

@@ -126,7 +126,7 @@ def test_every_optimizer_comes_near_the_minimum(options, excess):
     x, y = load_digits(return_X_y=True)
     x /= 16
     alpha = 1e-3
-    best = objective(LogisticRegression(C=1 / (alpha * len(x)), tol=1e-8, max_iter=2000).fit(x, y), x, y, alpha)
+    best = objective(LogisticRegression(C=1 / (alpha * len(x)), solver="newton-cg", tol=1e-8).fit(x, y), x, y, alpha)
     model = SoftmaxClassifier(alpha=alpha, random_state=0, max_epochs=300, **options).fit(x, y)
     assert best <= objective(model, x, y, alpha) <= best * (1 + excess)
 
