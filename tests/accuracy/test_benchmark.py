@@ -11,8 +11,9 @@ import crossent
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "accuracy.py"
 
 
-def test_the_accuracy_table_finds_the_promise_kept():
-    run = subprocess.run([sys.executable, SCRIPT, "--quick"], capture_output=True, text=True, check=False)
+def test_the_accuracy_table_finds_the_promise_kept(tmp_path):
+    command = [sys.executable, SCRIPT, "--quick", "--results", tmp_path]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr
     assert run.stdout.count("PASS") == 4 * len(crossent.cpu_levels())
     assert "FAIL" not in run.stdout
