@@ -1,14 +1,18 @@
 """CPU seconds of two processes beside one: of the loss with its classes spread, and of a fit with its rows spread.
 
     python benchmarks/parallel_speed.py [--rows 1024] [--features 512] [--classes 16000] [--rounds 5] [--only loss|fit]
-                                        [--epochs 2] [--batch-size 128]
+                                        [--epochs 4] [--batch-size 128 2048]
 
 The fits are of Fashion-MNIST, a linear model and a network of 128 hidden units; what PyTorch takes to be loaded is not
-counted. Each rank has one thread. A step is loss and backward, for x and for the weight. In each round every contender
-makes one step (or fit) in turn, two ranks at the same time; its CPU seconds are those of both processes, with all their
-threads, waiting for each other included. A ratio is the median over rounds of the ratio within a round. Losses are
-checked first. The roof is the three matrix products alone; a budget too small to keep the logits costs the product that
-makes them again.
+counted. Each rank has one thread, as under torchrun. A step is loss and backward, for x and for the weight. In each
+round every contender makes one step (or fit) in turn, two ranks at the same time; its CPU seconds are those of both
+processes, with all their threads, waiting for each other included. A ratio is the median over rounds of the ratio
+within a round. Losses are checked first.
+
+The roof of a step is the three matrix products alone, by as many processes; a budget too small to keep the logits costs
+the product that makes them again. The roof of a fit by two processes is what they take at the same time without a word
+to each other, each for half the rows in batches of half as many, and as many sums over both as a fit has steps, of as
+many numbers as the model has parameters.
 """
 
 from __future__ import annotations
@@ -21,8 +25,10 @@ import statistics
 import sys
 import time
 import warnings
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from results import Results, add_options
@@ -33,12 +39,32 @@ from torch.nn import functional
 
 from crossent.data.builtin import load_builtin
 from crossent.estimators import SoftmaxClassifier
-from crossent.torch.parallel import class_parallel_cross_entropy, class_range
+from crossent.ranks import current_ranks
+from crossent.torch.parallel import class_parallel_cross_entropy, class_range, init
 
 KEEPS, REMAKES = "1GiB", "16MiB"
 CONTENDERS = ("products", "PyTorch, unfused", "kept", "made again")
-FITS = {"fit, linear": (), "fit, 128 hidden units": (128,)}
+# Hidden layers, and the learning rate: a network's trial steps for one are not the same in every run.
+MODELS: dict[str, tuple[tuple[int, ...], Any]] = {"linear": ((), "auto"), "128 hidden units": ((128,), 0.1)}
+HALVES, SUMS = "two halves by themselves", "sums alone"
 GOAL = 1.1
+
+
+class Fit(NamedTuple):
+    """A fit, or a part of what it takes: two processes that fit half the rows each by itself, or the sums alone."""
+
+    model: str
+    batch_size: int
+    part: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.part or 'fit'}: {self.model}, batches of {self.batch_size:,}"
+
+
+Contender = str | Fit
+Runs = list[tuple[Contender, int]]
+Times = dict[tuple[Contender, int], list[tuple[float, float]]]
 
 
 def problem(options: argparse.Namespace, rank: int, size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -66,15 +92,18 @@ def step(name: str, group: Any, x: torch.Tensor, weight: torch.Tensor, labels: t
     return loss.item()
 
 
-def fit(name: str, options: argparse.Namespace, rows: tuple[Any, Any], rank: int, size: int) -> float:
-    """Fit this rank's rows; return the last epoch's loss."""
+def fit(run: Fit, options: argparse.Namespace, rows: tuple[Any, Any], rank: int, size: int) -> float:
+    """Fit this rank's rows, with the others' or by themselves; return the last epoch's loss."""
     own = slice(len(rows[1]) * rank // size, len(rows[1]) * (rank + 1) // size)
+    by_itself = run.part == HALVES
+    hidden, rate = MODELS[run.model]
     model = SoftmaxClassifier(
-        FITS[name],
+        hidden,
+        learning_rate=rate,
         max_epochs=options.epochs,
-        batch_size=options.batch_size,
+        batch_size=run.batch_size // (size if by_itself else 1),
         random_state=0,
-        distributed=size > 1,
+        distributed=size > 1 and not by_itself,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a few epochs are no fit
@@ -82,42 +111,78 @@ def fit(name: str, options: argparse.Namespace, rows: tuple[Any, Any], rank: int
     return float(model.loss_curve_[-1])
 
 
+def sum_up(run: Fit, options: argparse.Namespace, rows: tuple[Any, Any]) -> float:
+    """Make the sums of a fit's steps."""
+    sizes = [rows[0].shape[1], *MODELS[run.model][0], int(rows[1].max()) + 1]
+    values = np.zeros(1 + sum((inputs + 1) * units for inputs, units in pairwise(sizes)), np.float32)
+    ranks = current_ranks()
+    for _ in range(options.epochs * -(-len(rows[1]) // run.batch_size)):
+        ranks.sum(values)
+    return 0.0
+
+
 def serve(connection: Any, rank: int, port: int, options: argparse.Namespace) -> None:
     """Make the steps that the parent asks for, alone or together with the other rank; answer with CPU seconds."""
     torch.set_num_threads(1)
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE="2")
-    dist.init_process_group("gloo")
-    alone = [dist.new_group([each]) for each in range(2)][rank]
-    halves, whole = problem(options, rank, 2), problem(options, 0, 1)
-    images = load_builtin("fashion-mnist", "train") if options.only != "loss" else None
-    rows = None if images is None else (images.images.reshape(len(images.labels), -1), images.labels)
-    while (asked := connection.recv()) is not None:
-        name, size = asked
-        cpu, wall = time.process_time(), time.perf_counter()
-        if rows is not None and name in FITS:
-            loss = fit(name, options, rows, rank, size)
-        else:
-            loss = step(name, None if size == 2 else alone, *(halves if size == 2 else whole))
-        connection.send((loss, time.process_time() - cpu, time.perf_counter() - wall))
-    dist.destroy_process_group()
+    with init():
+        alone = [dist.new_group([each]) for each in range(2)][rank]
+        halves, whole = problem(options, rank, 2), problem(options, 0, 1)
+        images = load_builtin("fashion-mnist", "train")
+        rows = images.images.reshape(len(images.labels), -1), images.labels
+        while (asked := connection.recv()) is not None:
+            run, size = asked
+            cpu, wall = time.process_time(), time.perf_counter()
+            if not isinstance(run, Fit):
+                loss = step(run, None if size == 2 else alone, *(halves if size == 2 else whole))
+            elif run.part == SUMS:
+                loss = sum_up(run, options, rows)
+            else:
+                loss = fit(run, options, rows, rank, size)
+            connection.send((loss, time.process_time() - cpu, time.perf_counter() - wall))
 
 
-def together(connections: list[Any], name: str) -> tuple[float, float, float]:
+def together(connections: list[Any], run: Contender) -> tuple[float, float, float]:
     for connection in connections:
-        connection.send((name, len(connections)))
+        connection.send((run, len(connections)))
     answers = [connection.recv() for connection in connections]
     return answers[0][0], sum(answer[1] for answer in answers), max(answer[2] for answer in answers)
 
 
+def all_runs(options: argparse.Namespace) -> Runs:
+    runs: Runs = []
+    if options.only != "fit":
+        runs += [(name, 1) for name in CONTENDERS] + [(name, 2) for name in CONTENDERS if name != "PyTorch, unfused"]
+    if options.only != "loss":
+        for model in MODELS:
+            for batch_size in options.batch_size:
+                one = Fit(model, batch_size)
+                runs += [(one, 1), (one, 2), *((one._replace(part=part), 2) for part in (HALVES, SUMS))]
+    return runs
+
+
+def check(losses: dict[tuple[Contender, int], float]) -> None:
+    for (name, size), loss in losses.items():
+        if name == "products" or (isinstance(name, Fit) and name.part):
+            continue
+        expected = losses[name, 1] if isinstance(name, Fit) else losses["PyTorch, unfused", 1]
+        # Steps in float32 lead apart what the ranks sum in another order.
+        tolerance = 0.05 if isinstance(name, Fit) else 1e-4
+        if not abs(loss - expected) < tolerance * expected:
+            raise AssertionError(f"{name} in {size} processes returns {loss}: expected {expected}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sizes = {"rows": 1024, "features": 512, "classes": 16_000, "rounds": 5, "epochs": 2, "batch-size": 128}
+    sizes = {"rows": 1024, "features": 512, "classes": 16_000, "rounds": 5, "epochs": 4}
     for name, value in sizes.items():
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--batch-size", type=int, nargs="+", default=[128, 2048])
     add_options(parser)
     parser.add_argument("--only", choices=("loss", "fit"))
     options = parser.parse_args()
     results = Results("parallel_speed", ("contender", "processes", "rows", "features", "classes"), options)
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the ranks: they have yet to load their libraries
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -127,17 +192,9 @@ def main() -> int:
     for rank in ranks:
         rank.start()
     both = [here for here, _ in pipes]
-    runs = [(name, 1) for name in CONTENDERS] + [(name, 2) for name in CONTENDERS if name in ("kept", "made again")]
-    runs = [] if options.only == "fit" else runs
-    runs += [] if options.only == "loss" else [(name, size) for name in FITS for size in (1, 2)]
-    losses = {run: together(both[: run[1]], run[0])[0] for run in runs}
-    for run, loss in losses.items():
-        expected = losses[run[0], 1] if run[0] in FITS else losses["PyTorch, unfused", 1]
-        # Steps in float32 lead apart what the ranks sum in another order.
-        tolerance = 0.05 if run[0] in FITS else 1e-4
-        if run[0] != "products" and not abs(loss - expected) < tolerance * expected:
-            raise AssertionError(f"{run} returns {loss}: expected {expected}")
-    times: dict[tuple[str, int], list[tuple[float, float]]] = {run: [] for run in runs}
+    runs = all_runs(options)
+    check({run: together(both[: run[1]], run[0])[0] for run in runs})
+    times: Times = {run: [] for run in runs}
     for _ in range(options.rounds):
         for run in runs:
             times[run].append(together(both[: run[1]], run[0])[1:])
@@ -147,35 +204,52 @@ def main() -> int:
     return report(options, times, results)
 
 
-def report(
-    options: argparse.Namespace, times: dict[tuple[str, int], list[tuple[float, float]]], results: Results
-) -> int:
+def shape_of(run: Contender, options: argparse.Namespace) -> dict[str, int]:
+    """Return the rows, features and classes of what is worked on."""
+    if isinstance(run, Fit):
+        return {"rows": 60_000, "features": 784, "classes": 10}
+    return {"rows": options.rows, "features": options.features, "classes": options.classes}
+
+
+def roof_of(run: Contender, size: int, times: Times) -> tuple[str, float] | None:
+    """Return what no run of this kind can take less than, and measured ÷ that."""
+    if run == "products":
+        return None
+    if not isinstance(run, Fit):
+        return "three matrix products", _ratio(times[run, size], times["products", size])
+    if size == 1 or run.part:
+        return None
+    parts = (times[run._replace(part=part), 2] for part in (HALVES, SUMS))
+    least = [(one[0] + other[0], 0.0) for one, other in zip(*parts, strict=True)]
+    return "two halves and the sums", _ratio(times[run, 2], least)
+
+
+def report(options: argparse.Namespace, times: Times, results: Results) -> int:
     sizes = f"{options.rows:,} rows, {options.features} features, {options.classes:,} classes, float32"
-    fits = f"fits: {options.epochs} epochs in batches of {options.batch_size}"
+    fits = f"fits: {options.epochs} epochs"
     table = Table(title=f"loss and backward: {sizes}; {fits}", title_justify="left")
-    for heading in ("", "processes", "CPU s", "wall s", "CPU ÷ one process", "CPU ÷ products"):
+    for heading in ("", "processes", "CPU s", "wall s", "CPU ÷ one process", "CPU ÷ roof"):
         table.add_column(heading, justify="left" if not heading else "right")
     missed = 0
-    for (name, size), found in times.items():
+    for (run, size), found in times.items():
+        is_part = run == "products" or (isinstance(run, Fit) and bool(run.part))
+        name = run.name if isinstance(run, Fit) else run
         shown = {"kept": "here, logits kept", "made again": "here, logits made again"}.get(name, name)
-        row: dict[str, Any] = {"contender": shown, "processes": size, "rows": options.rows}
-        row |= {"features": options.features, "classes": options.classes}
+        row: dict[str, Any] = {"contender": shown, "processes": size, **shape_of(run, options)}
         row |= {"cpu_s": statistics.median(cpu for cpu, _ in found)}
         row |= {"wall_s": statistics.median(wall for _, wall in found)}
         if size == 2:
-            row["cpu_to_one"] = _ratio(found, times[name, 1])
-        to_roof = None if name in FITS else _ratio(found, times["products", 1])
-        goals = {"cpu_to_one": ("<=", GOAL)} if size == 2 else {}
-        roof = None if to_roof is None else ("three matrix products", to_roof)
+            row["cpu_to_one"] = _ratio(found, times[run._replace(part="") if isinstance(run, Fit) else run, 1])
+        goals = {"cpu_to_one": ("<=", GOAL)} if size == 2 and not is_part else {}
+        roof = roof_of(run, size, times)
         missed += len(results.keep(row, threads=1, goals=goals, roof=roof))
-        against_one = f"{row['cpu_to_one']:.2f}" if size == 2 else ""
         table.add_row(
             shown,
             str(size),
             f"{row['cpu_s']:.3f}",
             f"{row['wall_s']:.3f}",
-            against_one,
-            "" if to_roof is None else f"{to_roof:.2f}",
+            f"{row['cpu_to_one']:.2f}" if size == 2 else "",
+            "" if roof is None else f"{roof[1]:.2f}",
         )
     Console(width=max(110, Console().width)).print(table)
     print(f"goal: two processes take at most {GOAL} times the CPU seconds of one: {'missed' if missed else 'reached'}")

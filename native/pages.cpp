@@ -26,8 +26,9 @@ struct Block {
   std::size_t bytes;
 };
 
-// Mapped one huge page larger than asked for, and cut to begin and end on one.
-Block map(std::size_t bytes) {
+// Mapped one huge page larger than asked for, and cut to begin and end on one. The last is made of small pages unless
+// all of it is used: of a small gradient what is left of it would be half as much again.
+Block map(std::size_t bytes, std::size_t used) {
   const std::size_t mapped = bytes + kHugePage;
   void* found = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (found == MAP_FAILED) throw std::bad_alloc();
@@ -37,7 +38,9 @@ Block map(std::size_t bytes) {
   if (before > 0) munmap(found, before);
   if (before < kHugePage) munmap(start + bytes, kHugePage - before);
 #ifdef MADV_HUGEPAGE
-  madvise(start, bytes, MADV_HUGEPAGE);
+  const std::size_t whole = used / kHugePage * kHugePage;
+  madvise(start, whole, MADV_HUGEPAGE);
+  madvise(start + whole, bytes - whole, MADV_NOHUGEPAGE);
 #endif
   return {start, bytes};
 }
@@ -60,7 +63,7 @@ class Pages {
         return block;
       }
     }
-    return map(rounded);
+    return map(rounded, bytes);
   }
 
   void give_back(Block block) {

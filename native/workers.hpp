@@ -2,8 +2,14 @@
 // the helpers, so that a helper without a core of its own costs nothing but its help.
 #pragma once
 
+#if defined(__linux__)
+#include <pthread.h>
+#include <sched.h>
+#endif
+
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <system_error>
 #include <thread>
 #include <type_traits>
@@ -20,7 +26,7 @@ class Workers {
   ~Workers() {
     stopping_ = true;
     wake();
-    for (std::thread& helper : helpers_) helper.join();
+    for (const auto& helper : helpers_) helper->thread.join();
   }
 
   int n_threads() const { return 1 + static_cast<int>(helpers_.size()); }
@@ -28,7 +34,11 @@ class Workers {
   // Has at least n_threads, the caller's counted, or as many as the system grants. Not while a job runs.
   void grow(int n_threads) {
     try {
-      for (int i = this->n_threads(); i < n_threads; ++i) helpers_.emplace_back([this, i] { help(i); });
+      for (int i = this->n_threads(); i < n_threads; ++i) {
+        auto helper = std::make_unique<Helper>();
+        helper->thread = std::thread([this, i, &cpu = helper->cpu] { help(i, cpu); });
+        helpers_.push_back(std::move(helper));
+      }
     } catch (const std::system_error&) {
       // The caller alone would do.
     }
@@ -52,6 +62,7 @@ class Workers {
     threads_ = n_threads;
     done_ = 0;
     next_ = (next_ & kJob) + kNextJob;
+    make_way();
     wake();
     while (take_unit(0)) {
     }
@@ -72,6 +83,11 @@ class Workers {
   // Looks before a thread sleeps. Each offers the core to others, so that a busy machine is not made busier; on an idle
   // one they bridge the time between two jobs, 100 to 200 µs: to sleep and be woken takes as long.
   static constexpr int kLooks = 400;
+
+  struct Helper {
+    std::thread thread;
+    std::atomic<int> cpu{-1};  // where it ran last
+  };
 
   template <class Work>
   static void call(const Work& work, std::int64_t unit, int thread) {
@@ -107,15 +123,37 @@ class Workers {
     }
   }
 
-  void help(int thread) {
+  void help(int thread, std::atomic<int>& cpu) {
     while (true) {
       const int wakes = wakes_;
       while (take_unit(thread)) {
       }
       if (stopping_) return;
-      if (!polled([&] { return wakes_ != wakes; })) wakes_.wait(wakes);
+      if (polled([&] { return wakes_ != wakes; })) continue;
+      cpu = current_cpu();
+      wakes_.wait(wakes);
     }
   }
+
+#if defined(__linux__)
+  static int current_cpu() { return sched_getcpu(); }
+
+  // A helper that is woken where it ran last waits for the caller's core when the caller has moved there meanwhile, for
+  // ten milliseconds or more until the system evens out, though another core is idle: send it elsewhere.
+  void make_way() {
+    const int here = current_cpu();
+    for (const auto& helper : helpers_) {
+      if (here < 0 || helper->cpu != here) continue;
+      cpu_set_t others;
+      if (pthread_getaffinity_np(pthread_self(), sizeof others, &others)) return;
+      CPU_CLR(static_cast<unsigned>(here), &others);
+      if (CPU_COUNT(&others)) pthread_setaffinity_np(helper->thread.native_handle(), sizeof others, &others);
+    }
+  }
+#else
+  static int current_cpu() { return -1; }
+  void make_way() {}
+#endif
 
   void wake() {
     ++wakes_;
@@ -130,7 +168,7 @@ class Workers {
   std::atomic<int> done_{0};
   std::atomic<int> wakes_{0};
   std::atomic<bool> stopping_{false};
-  std::vector<std::thread> helpers_;
+  std::vector<std::unique_ptr<Helper>> helpers_;
 };
 
 }  // namespace crossent

@@ -25,11 +25,13 @@ template <class F>
 struct Made {
   using number = decltype(F{}[0] + 0);
   using bits = decltype(F{} < F{});
+  typedef u32 words __attribute__((vector_size(sizeof(F))));  // of floats, without a sign
 };
 template <>
 struct Made<float> {
   using number = float;
   using bits = i32;
+  using words = u32;
 };
 template <>
 struct Made<double> {
@@ -40,6 +42,8 @@ template <class F>
 using NumberOf = typename Made<F>::number;
 template <class F>
 using Bits = typename Made<F>::bits;
+template <class F>
+using Words = typename Made<F>::words;
 
 template <class A>
 inline A larger(A a, A b) {
@@ -75,7 +79,8 @@ struct ExactishSum {
   A value() const { return hi + lo; }
 };
 
-// One type per storage: Compute is the type in which its rows are computed.
+// One type per storage: Compute is the type in which its rows are computed. Of sixteen bits, which are widened to 32
+// first, one number or a vector of them is turned into floats, and back.
 struct Float64 {
   using Stored = double;
   using Compute = double;
@@ -93,37 +98,47 @@ struct Float32 {
 struct BFloat16 {
   using Stored = std::uint16_t;
   using Compute = float;
-  static float load(std::uint16_t x) { return bits_as<float>(u32(x) << 16); }
-  // To nearest, ties to even; a NaN stays one even when its low bits are all it had.
-  static std::uint16_t store(float x) {
-    const u32 b = bits_as<u32>(x);
-    const u32 rounded = (b + 0x7fffu + ((b >> 16) & 1u)) >> 16;
-    const u32 nan = (b >> 16) | 0x40u;
-    return std::uint16_t((b & 0x7fffffffu) > 0x7f800000u ? nan : rounded);
+  template <class F>
+  static F widened(Words<F> x) {
+    return bits_as<F>(x << 16);
   }
+  // To nearest, ties to even; a NaN stays one even when its low bits are all it had.
+  template <class F>
+  static Words<F> narrowed(F x) {
+    const Words<F> b = bits_as<Words<F>>(x);
+    const Words<F> rounded = (b + 0x7fffu + ((b >> 16) & 1u)) >> 16;
+    const Words<F> nan = (b >> 16) | 0x40u;
+    return (b & 0x7fffffffu) > 0x7f800000u ? nan : rounded;
+  }
+  static float load(std::uint16_t x) { return widened<float>(x); }
+  static std::uint16_t store(float x) { return std::uint16_t(narrowed(x)); }
 };
 
 struct Float16 {
   using Stored = std::uint16_t;
   using Compute = float;
   // The exponent is shifted by a multiplication, which also makes subnormals normal numbers.
-  static float load(std::uint16_t x) {
-    const u32 magnitude = u32(x & 0x7fffu) << 13;
-    const u32 finite = bits_as<u32>(bits_as<float>(magnitude) * 0x1p112f);
-    const u32 special = magnitude | 0x7f800000u;
-    return bits_as<float>((magnitude >= 0x0f800000u ? special : finite) | (u32(x & 0x8000u) << 16));
+  template <class F>
+  static F widened(Words<F> x) {
+    const Words<F> magnitude = (x & 0x7fffu) << 13;
+    const Words<F> finite = bits_as<Words<F>>(bits_as<F>(magnitude) * 0x1p112f);
+    const Words<F> special = magnitude | 0x7f800000u;
+    return bits_as<F>((magnitude >= 0x0f800000u ? special : finite) | ((x & 0x8000u) << 16));
   }
   // To nearest, ties to even. Below 2^-14 the addition of 0.5 aligns the last place of float16 with that of float.
-  static std::uint16_t store(float x) {
-    const u32 b = bits_as<u32>(x);
-    const u32 magnitude = b & 0x7fffffffu;
-    const u32 normal = (magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
-    const u32 subnormal = bits_as<u32>(bits_as<float>(magnitude) + 0.5f) - 0x3f000000u;
-    const u32 special = magnitude > 0x7f800000u ? 0x7e00u : 0x7c00u;
-    const u32 small_or_normal = magnitude < 0x38800000u ? subnormal : normal;
-    const u32 any = magnitude >= 0x477ff000u ? special : small_or_normal;
-    return std::uint16_t(any | ((b >> 16) & 0x8000u));
+  template <class F>
+  static Words<F> narrowed(F x) {
+    const Words<F> b = bits_as<Words<F>>(x);
+    const Words<F> magnitude = b & 0x7fffffffu;
+    const Words<F> normal = (magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
+    const Words<F> subnormal = bits_as<Words<F>>(bits_as<F>(magnitude) + 0.5f) - 0x3f000000u;
+    const Words<F> nan = Words<F>{} + 0x7e00u, infinite = Words<F>{} + 0x7c00u;
+    const Words<F> special = magnitude > 0x7f800000u ? nan : infinite;
+    const Words<F> small_or_normal = magnitude < 0x38800000u ? subnormal : normal;
+    return (magnitude >= 0x477ff000u ? special : small_or_normal) | ((b >> 16) & 0x8000u);
   }
+  static float load(std::uint16_t x) { return widened<float>(x); }
+  static std::uint16_t store(float x) { return std::uint16_t(narrowed(x)); }
 };
 
 }  // namespace

@@ -25,25 +25,32 @@ inline void put_vector(V x, T* at) {
   __builtin_memcpy(at, &x, sizeof x);
 }
 
-// Of stored numbers, as the computing type.
+template <class S>
+constexpr bool is_narrow = sizeof(typename S::Stored) < sizeof(typename S::Compute);
+
+// Sixteen bits of each number.
+typedef std::uint16_t NarrowVector __attribute__((vector_size(kVectorBytes / 2)));
+
+// Of stored numbers, as the computing type. In registers throughout: what a loop over the lanes leaves in memory in two
+// halves, a whole vector could not be read from before both had arrived there.
 template <class S>
 inline auto load_vector(const typename S::Stored* x) {
-  using A = typename S::Compute;
-  constexpr int lanes = VectorOf<A>::lanes;
-  alignas(64) A values[lanes];
-#pragma omp simd
-  for (int j = 0; j < lanes; j++) values[j] = S::load(x[j]);
-  return vector_at(values);
+  if constexpr (is_narrow<S>) {
+    using Vector = typename VectorOf<float>::type;
+    NarrowVector stored;
+    __builtin_memcpy(&stored, x, sizeof stored);
+    return S::template widened<Vector>(__builtin_convertvector(stored, Words<Vector>));
+  } else {
+    return vector_at(x);
+  }
 }
 
 template <class S>
 inline void store_vector(typename VectorOf<typename S::Compute>::type x, typename S::Stored* at) {
-  using A = typename S::Compute;
-  constexpr int lanes = VectorOf<A>::lanes;
-  alignas(64) A values[lanes];
-  put_vector(x, values);
-#pragma omp simd
-  for (int j = 0; j < lanes; j++) at[j] = S::store(values[j]);
+  if constexpr (is_narrow<S>)
+    put_vector(__builtin_convertvector(S::narrowed(x), NarrowVector), at);
+  else
+    put_vector(x, at);
 }
 
 template <int... j>

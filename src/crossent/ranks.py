@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -20,6 +20,8 @@ from crossent.arrays import Array
 
 # Without an answer for so long the others are taken for lost; PyTorch's own 30 minutes would hold a broken job as long.
 TIMEOUT_SECONDS = 60.0
+# Of messages between two processes; those of a user's own that are sent meanwhile have other tags.
+TAG = 0x43454C53
 T = TypeVar("T")
 
 
@@ -42,10 +44,15 @@ class Ranks:
     rank: int
     size: int
     group: Any
+    # Where the other one's values arrive: fresh memory for every step's would cost as much as the sum.
+    _room: dict[tuple[Any, Any], Array] = field(default_factory=dict, repr=False, compare=False)
 
     def sum(self, values: Array) -> None:
         """Replace the values, of one shape on every rank, by their sums over the ranks, the same bits on each."""
-        self._reduce(values, "SUM")
+        if self.size == 2 and values.size:
+            self._exchange(values)
+        else:
+            self._reduce(values, "SUM")
 
     def most(self, values: Array) -> None:
         """Replace the values, none of them NaN, by the greatest over the ranks."""
@@ -57,6 +64,27 @@ class Ranks:
 
         if values.size:
             dist.all_reduce(torch.from_numpy(values), getattr(dist.ReduceOp, operation), group=self.group)
+
+    def _exchange(self, values: Array) -> None:
+        """Sum on the first process, to which the second sends its values and from which it gets the sums.
+
+        One message at a time: gloo's thread that looks for them asks again and again, while another thread that is
+        sending has the connection's lock.
+        """
+        import torch
+
+        if self.rank == 1:
+            own = [torch.from_numpy(values)]
+            self.group.send(own, 0, TAG).wait()
+            self.group.recv(own, 0, TAG).wait()
+            return
+        key = values.shape, values.dtype
+        if key not in self._room:
+            self._room.clear()
+            self._room[key] = np.empty_like(values)
+        self.group.recv([torch.from_numpy(self._room[key])], 1, TAG).wait()
+        np.add(values, self._room[key], out=values)
+        self.group.send([torch.from_numpy(values)], 1, TAG).wait()
 
     def gather(self, values: Array) -> list[Array]:
         """Return every rank's array; they differ in length only."""
@@ -136,8 +164,31 @@ def current_ranks() -> Ranks:
             raise ValueError(
                 "distributed=True: expected processes started by torchrun, or a process group of torch.distributed"
             )
-        dist.init_process_group("gloo", timeout=timedelta(seconds=TIMEOUT_SECONDS))
+        with patient_threads():
+            dist.init_process_group("gloo", timeout=timedelta(seconds=TIMEOUT_SECONDS))
     return _of_default_group()
+
+
+@contextmanager
+def patient_threads() -> Iterator[None]:
+    """Let the threads that are started meanwhile wait for a core until it is free, as Linux's batch jobs do.
+
+    gloo's look for messages again and again while another thread has the connection's lock: where they interrupt that
+    very thread, on a machine with no core to spare, both lose their time slice.
+    """
+    batch = getattr(os, "SCHED_BATCH", None)
+    if batch is None or os.sched_getscheduler(0) != os.SCHED_OTHER:
+        yield
+        return
+    try:
+        os.sched_setscheduler(0, batch, os.sched_param(0))
+    except OSError:  # a sandbox that does not let processes choose
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 _made: dict[int, Any] = {}
@@ -151,7 +202,8 @@ def _of_default_group() -> Ranks:
     if "gloo" not in str(dist.get_backend()):
         # One for arrays in memory beside the user's own, made once.
         if id(default) not in _made:
-            _made[id(default)] = dist.new_group(backend="gloo", timeout=timedelta(seconds=TIMEOUT_SECONDS))
+            with patient_threads():
+                _made[id(default)] = dist.new_group(backend="gloo", timeout=timedelta(seconds=TIMEOUT_SECONDS))
         group = _made[id(default)]
     return Ranks(dist.get_rank(), dist.get_world_size(), group)
 

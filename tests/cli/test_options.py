@@ -98,3 +98,19 @@ def test_the_exact_solver_ends_at_the_minimum(run, folder):
     # Two classes of opposite weights pay half the penalty of one difference of them.
     peer = LogisticRegression(C=1 / (200 * 0.005), tol=1e-10, max_iter=1000).fit(x, dataset.labels.to_numpy())
     assert trained.estimator.coef_ == pytest.approx(peer.coef_, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("more", "counts"),
+    [
+        (("--test", "0.2"), "160 rows for training, 40 for test;"),
+        (("--test", "0.2", "--calibrate"), "144 rows for training, 40 for test, 16 for validation;"),
+        ((), "180 rows for training, 20 for validation;"),
+    ],
+)
+def test_the_exact_solver_holds_out_only_rows_that_something_is_done_with(run, folder, more, counts):
+    done = run(
+        *("train", "t.csv", "--label", "y", "--hidden", "none", "--solver", "exact", "--no-report", *more), cwd=folder
+    )
+    assert done.returncode == 0, done.stderr
+    assert counts in done.stdout

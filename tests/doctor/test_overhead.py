@@ -25,10 +25,10 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-# Steps of about half a millisecond and of five: the shorter, the rarer the doctor may look.
-@pytest.mark.parametrize(("rows", "width", "steps", "every"), [(32, 128, 400, 100), (256, 512, 60, 10)])
+# Steps of about half a millisecond and of five: of the shorter ones the doctor looks at fewer than it is asked to.
+@pytest.mark.parametrize(("rows", "width", "steps"), [(32, 128, 1000), (256, 512, 60)])
 @pytest.mark.usefixtures("one_thread")
-def test_looking_now_and_then_costs_less_than_a_tenth_of_the_time(rows, width, steps, every):
+def test_looking_now_and_then_costs_less_than_a_tenth_of_the_time(rows, width, steps):
     torch.manual_seed(0)
     x, y = torch.randn(rows, 128), torch.arange(rows) % 10
     layers = [nn.Linear(128, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 10)]
@@ -48,6 +48,6 @@ def test_looking_now_and_then_costs_less_than_a_tenth_of_the_time(rows, width, s
     plain, watched = [], []
     for _ in range(ROUNDS):
         plain.append(train(nullcontext()))
-        watched.append(train(doctor(sample_every=every)))
+        watched.append(train(doctor(sample_every=10)))
     # 10 % are promised; another 10 % are this machine's noise, which only adds.
     assert min(watched) < 1.2 * min(plain), (plain, watched)

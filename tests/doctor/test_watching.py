@@ -245,6 +245,12 @@ def test_sampling_looks_at_some_steps_only():
     assert report.findings[0].count == 3
 
 
+def test_of_steps_that_take_far_less_than_a_look_fewer_are_looked_at_but_for_the_first():
+    with ct.doctor(sample_every=2) as report:
+        train(lambda z, y: functional.cross_entropy(torch.softmax(z, dim=1), y), steps=400)
+    assert 8 <= report.findings[0].count < 100
+
+
 @pytest.mark.parametrize("option", [{"steps": 0}, {"sample_every": 0}, {"sample_every": 1.5}, {"steps": "all"}])
 def test_numbers_of_steps_are_whole_and_positive(option):
     (name,) = option

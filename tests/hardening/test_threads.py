@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import sysconfig
 import threading
@@ -99,3 +100,19 @@ def test_a_kernel_lets_other_threads_run(distributions):
 @pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="needs a free-threaded Python")
 def test_the_module_does_not_bring_the_lock_back():
     assert not sys._is_gil_enabled()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="takes a system where threads can be sent to a core")
+def test_a_caller_that_moves_to_a_helpers_core_keeps_to_the_cores_it_was_given():
+    mine = os.sched_getaffinity(0)
+    expected = loss_bits(1, 1)
+    try:
+        for core in (*mine, *mine):
+            for cores in ({core}, mine):
+                os.sched_setaffinity(0, cores)
+                assert loss_bits(1, 2) == expected
+                time.sleep(0.002)  # the helpers fall asleep
+        helpers = [int(task) for task in os.listdir("/proc/self/task")]
+        assert all(os.sched_getaffinity(task) <= mine for task in helpers)
+    finally:
+        os.sched_setaffinity(0, mine)

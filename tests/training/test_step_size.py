@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn.datasets import load_digits
 
 from crossent.training import Examples, Problem
@@ -52,3 +53,47 @@ def test_a_run_of_sixteen_epochs_takes_half_the_step_of_one_of_four(schedule, sh
         for epochs in (4, 16)
     ]
     assert rates[1] == pytest.approx(share * rates[0], rel=1e-12)
+
+
+KINDS_OF_TRUTH = {
+    "labels": lambda labels, probs: {"labels": labels},
+    "probabilities": lambda labels, probs: {"probs": probs},
+    "sparse probabilities": lambda labels, probs: {"probs": csr_matrix(probs)},
+}
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("kind", KINDS_OF_TRUTH)
+def test_the_squared_mass_of_a_row_is_that_of_its_truth_in_every_class(kind, smoothing, rng):
+    labels, probs = rng.integers(0, 4, 50), rng.dirichlet(np.full(4, 0.3), 50)
+    weight, class_weight = rng.uniform(0, 3, 50), np.array([0.5, 1.0, 2.0, 0.0])
+    examples = Examples(
+        rng.standard_normal((50, 3)),
+        4,
+        **KINDS_OF_TRUTH[kind](labels, probs),
+        sample_weight=weight,
+        class_weight=class_weight,
+        label_smoothing=smoothing,
+    )
+    base = np.eye(4)[labels] if kind == "labels" else probs
+    truth = weight[:, None] * class_weight * ((1 - smoothing) * base + smoothing / 4)
+    np.testing.assert_allclose(examples.square_mass(), (truth**2).sum(axis=1), rtol=1e-13)
+    np.testing.assert_allclose(examples.row_mass(), truth.sum(axis=1), rtol=1e-13)
+
+
+def test_an_epoch_goes_as_far_with_shared_truths_as_with_a_row_for_every_share(rng):
+    x, labels = rng.standard_normal((400, 30)), rng.integers(0, 3, 400)
+    probs = np.eye(3)[labels]
+    probs[::2] = [0.5, 0.3, 0.2]
+    row, label = map(np.ascontiguousarray, np.nonzero(probs))
+
+    def noise_of_a_row(examples):
+        problem = Problem(examples, (), alpha=0.0, batch_size=32, center=True)
+        # A step is as long as the noise allows, and an epoch has as many steps as there are rows.
+        return measure(problem, problem.kept).noise / examples.n_rows
+
+    shared = noise_of_a_row(Examples(x, 3, probs=probs))
+    repeated = noise_of_a_row(Examples(x[row], 3, labels=label, sample_weight=probs[row, label]))
+    certain = noise_of_a_row(Examples(x, 3, labels=labels))
+    assert shared == pytest.approx(repeated, rel=1e-10)
+    assert shared / certain == pytest.approx((1 + 0.5**2 + 0.3**2 + 0.2**2) / 2, rel=1e-10)

@@ -133,7 +133,12 @@ def command(
         ),
     ] = None,
     validation: Annotated[
-        float, _option(_HELD, "Share of rows that choose the epoch; 0: none.", metavar="SHARE")
+        float,
+        _option(
+            _HELD,
+            "Share of rows that choose the epoch; 0: none, as with --solver exact and a test set.",
+            metavar="SHARE",
+        ),
     ] = 0.1,
     patience: Annotated[
         int | None,

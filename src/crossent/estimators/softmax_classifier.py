@@ -30,7 +30,7 @@ Array = npt.NDArray[Any]
 DEFAULT_BATCH = 128
 GREATEST_ALPHA = 1e-4  # that alpha="auto" stands for
 NETWORK_PENALTY = 5.0  # as many times a linear model's, for a network fits noise sooner
-LONG_SQUARE = 32.0  # rows whose squared length is less have their weights penalised less
+LONG_SQUARE = 100.0  # rows whose squared length is less have their weights penalised less
 DEFAULT_EPOCHS = 10
 # With less data more epochs: fewer steps than this leave even a convex problem unsolved.
 LEAST_STEPS = 2000
@@ -66,7 +66,7 @@ class SoftmaxClassifier(
         Penalty on the weights, not on the biases. "auto" is 1 / n for rows of mass n (each row's weight times its
         summed truth), as of scikit-learn's ``LogisticRegression``, and 5 / n with hidden layers, but at most 1e-4;
         1e-4 for ``partial_fit``, which does not know how many rows there will be. Sparse rows of a mean squared length
-        s below 32, such as normalised texts, need weights so much larger: of these a linear model takes s / 32 of it.
+        s below 100, such as normalised texts, need weights so much larger: of these a linear model takes s / 100 of it.
     l1_ratio : float, default=0.0
         In [0, 1]: the share of the penalty that is on the absolute values; those weights that it is too much for are
         exactly 0.

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import issparse
 
 Floats = npt.NDArray[np.float64]
 # Rows turned into float64 at a time, so that a mean over float32 data is exact enough without a copy of the
@@ -71,6 +72,22 @@ class Examples:
             base = self.probs @ class_weight
         mass = (1 - self.label_smoothing) * base + self.label_smoothing * class_weight.mean()
         return np.asarray(mass if self.sample_weight is None else mass * self.sample_weight, dtype=np.float64)
+
+    def square_mass(self) -> Floats:
+        """Return the sum over the classes of each row's squared truth times its squared weight, (n,)."""
+        class_weight = np.ones(self.n_classes) if self.class_weight is None else self.class_weight
+        squared_weight, share = class_weight**2, self.label_smoothing / self.n_classes
+        if self.labels is not None:
+            base = squares = squared_weight[self.labels]
+        elif issparse(self.probs):
+            base, squares = self.probs @ squared_weight, self.probs.multiply(self.probs) @ squared_weight
+        else:
+            base = self.probs @ squared_weight
+            squares = np.einsum("nc,nc,c->n", self.probs, self.probs, squared_weight)
+        # Of (1 - label_smoothing) * base + share in every class.
+        kept = 1 - self.label_smoothing
+        square = kept**2 * squares + 2 * kept * share * base + share**2 * squared_weight.sum()
+        return np.asarray(square if self.sample_weight is None else square * self.sample_weight**2, dtype=np.float64)
 
     def class_mass(self) -> Floats:
         """Return each class's summed truth over the rows, weighted, (C,)."""

@@ -38,8 +38,9 @@ class Scale(NamedTuple):
         The greatest eigenvalue of their second moments.
     mean_square : float
     noise : float
-        ``mean(w^2) mean(q^2) / mean(q)`` of the rows' weights w, relative to their mean, and of the squared lengths q
-        of (row / sqrt(largest), 1).
+        ``mean(|t|^2) mean(q^2) / mean(q)`` of the rows' truths t, relative to their mean mass, and of the squared
+        lengths q of (row / sqrt(largest), 1). A row whose truth is shared by several classes has the noise of so many
+        rows, each of a class and its share of the weight.
     """
 
     largest: float
@@ -98,9 +99,8 @@ def measure(problem: Problem, order: Indices, factors: npt.NDArray[np.float64] |
         largest = _largest_eigenvalue(rows, mass, problem.layer_sizes[0])
         square = rows.square_lengths()
         length = square / (largest or 1.0) + 1
-        # The heaviest rows are few: they may be in none of the 2048, so all weights count.
-        weight = problem.row_mass[problem.kept] / problem.row_mass[problem.kept].mean()
-        noise = float((weight**2).mean() * (mass @ length**2) / (mass @ length))
+        # The heaviest rows are few: they may be in none of the 2048, so the truths of all count.
+        noise = problem.truth_noise() * float((mass @ length**2) / (mass @ length))
         mean_square = float(mass @ square) / max(problem.layer_sizes[0], 1)
     if not np.isfinite([largest, noise, mean_square]).all():
         raise ValueError("the squares of the features overflow: expected features on a smaller scale")

@@ -113,6 +113,14 @@ class Problem:
         """Return each class's summed truth over all rows, weighted, (C,)."""
         return self.examples.class_mass()
 
+    def truth_noise(self) -> float:
+        """Return the mean over the rows of their truths' squared lengths, relative to their mean mass squared.
+
+        1 for labels of one weight. More where weights differ; less where a row's truth is shared by several classes,
+        of which a batch then has all at once.
+        """
+        return float(self.examples.square_mass()[self.kept].mean() / self.row_mass[self.kept].mean() ** 2)
+
     def descend(
         self,
         theta: Array,

@@ -89,6 +89,12 @@ class SpreadProblem(Problem):
         self._ranks.sum(mass)
         return mass
 
+    def truth_noise(self) -> float:
+        """Return the truths' mean squared length over all ranks' rows, relative to their mean mass squared."""
+        square = np.array([self.examples.square_mass().sum()])
+        self._ranks.sum(square)
+        return float(square[0] / len(self.kept) / self.row_mass[self.kept].mean() ** 2)
+
     def descend(
         self,
         theta: Array,
@@ -179,10 +185,10 @@ class SpreadProblem(Problem):
     def feature_range(self, most_rows: int) -> Floats:
         """Return the greatest minus the least value of each feature, over about so many of all rows."""
         looked_at = self.kept[:: max(1, len(self.kept) // most_rows)]
-        x = self.examples.x[self._own(looked_at, self._begin, self.examples.n_rows)[1]].astype(np.float64)
+        x = self.examples.x[self._own(looked_at, self._begin, self.examples.n_rows)[1]]
         ends = np.full((2, self.layer_sizes[0]), -np.inf)
         if len(x):
-            ends[0], ends[1] = x.max(axis=0), -x.min(axis=0)
+            ends[0], ends[1] = x.max(axis=0), -x.min(axis=0).astype(np.float64)
         self._ranks.most(ends)
         spread: Floats = (ends[0] + ends[1]) * self.examples.scale
         return spread

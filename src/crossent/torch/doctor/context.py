@@ -60,7 +60,8 @@ def doctor(
     steps : int, optional
         Stop watching after so many calls of losses.
     sample_every : int
-        Look at one step of the optimizer in so many; 10 costs a few percent of the time.
+        Look at one step of the optimizer in so many. From 2 on, and without other ranks, fewer are looked at, after the
+        first eight, where looks would take more than a tenth of the time.
     grad_check : bool
         Compare the gradient of every loss looked at with the exact one.
     see_compiled : bool

@@ -22,9 +22,14 @@ class Ranks:
     def __init__(self) -> None:
         self._told: list[str] = []
 
+    @staticmethod
+    def is_alone() -> bool:
+        """Whether there is no other rank."""
+        return not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1)
+
     def tell(self, update: int, terms: dict[LossCall, float]) -> None:
         """Write what the means of a backward divide by."""
-        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        if self.is_alone():
             return
         means = {call.where: (factor, call.denominator) for call, factor in terms.items() if averages.is_mean(call)}
         if not means:

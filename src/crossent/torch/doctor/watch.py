@@ -17,6 +17,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.overrides import TorchFunctionMode
 
 from crossent.torch.doctor import signatures
+from crossent.torch.doctor.budget import Budget
 from crossent.torch.doctor.calls import LossCall
 from crossent.torch.doctor.eagerly import Eagerly
 from crossent.torch.doctor.examination import Examination, apart
@@ -61,7 +62,7 @@ class Watch(TorchFunctionMode):
     steps : int, optional
         Stop watching after so many calls of losses.
     every : int
-        Look at one step of the optimizer in so many.
+        Look at one step of the optimizer in so many; in fewer where looking would take too much of the time.
     see_compiled : bool
         Run the steps looked at without compiling.
     """
@@ -76,8 +77,10 @@ class Watch(TorchFunctionMode):
         self._operations = Operations(self._provenance, examination)
         self._backwards: list[dict[LossCall, float]] = []
         self._ranks = Ranks()
+        self._budget = Budget()
         self._typed: LossCall | None = None
         self._updates = 0
+        self._steps = 0  # since the budget was told of some
         self._active = True
         self._over = False
         self._process, self._thread = os.getpid(), threading.get_ident()
@@ -249,6 +252,10 @@ class Watch(TorchFunctionMode):
         if threading.get_ident() != self._thread:
             self.examination.note(_OTHER_THREAD)
             return
+        self._updates += 1
+        self._steps += 1
+        if self._below is not None and (self._over or self._updates % self._every):
+            return  # at rest, and there is nothing to wake up for
         if self._over:
             self._active = False
             self._rest_or_return()
@@ -257,9 +264,14 @@ class Watch(TorchFunctionMode):
             used, self._backwards = self._backwards, []
             self._guarded("accumulation-mean", lambda: self.examination.accumulated(used))
             self._guarded("mean-over-ranks", lambda: self.examination.take(self._ranks.compare()))
-        self._updates += 1
-        self._active = self._updates % self._every == 0
+        self._budget.ended(self._steps, looked_at=self._active)
+        self._steps = 0
+        self._active = self._updates % self._every == 0 and self._has_time()
         self._rest_or_return()
+
+    def _has_time(self) -> bool:
+        # Ranks are compared at the same step.
+        return self._every == 1 or not self._ranks.is_alone() or self._budget.allows_a_look()
 
     def _rest_or_return(self) -> None:
         """Leave torch alone until the next step to look at: even to pass a call on costs a microsecond."""

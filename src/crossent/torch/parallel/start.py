@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch.distributed import ProcessGroup
 
 from crossent.errors import invalid_value
+from crossent.ranks import patient_threads
 
 
 class Job:
@@ -74,13 +75,14 @@ def init(timeout: float = 60.0, backend: str | None = None) -> Job:
     if backend == "nccl":
         torch.cuda.set_device(dist.get_node_local_rank(fallback_rank=0))
     wait = timedelta(seconds=timeout)
-    # Every launcher says by this variable who is who; without one there is nobody to be met.
-    if "RANK" in os.environ:
-        dist.init_process_group(backend, timeout=wait)
-    else:
-        from torch._C._distributed_c10d import HashStore
+    with patient_threads():
+        # Every launcher says by this variable who is who; without one there is nobody to be met.
+        if "RANK" in os.environ:
+            dist.init_process_group(backend, timeout=wait)
+        else:
+            from torch._C._distributed_c10d import HashStore
 
-        dist.init_process_group(backend, timeout=wait, store=HashStore(), rank=0, world_size=1)
+            dist.init_process_group(backend, timeout=wait, store=HashStore(), rank=0, world_size=1)
     group = dist.group.WORLD
     assert group is not None
     return Job(group)
