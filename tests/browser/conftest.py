@@ -15,7 +15,8 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.whic
 LOOPBACK = {"127.0.0.1", "localhost"}
 
 
-@pytest.fixture(scope="session")
+# Per module: while it lives, Playwright's event loop runs in this thread, where other tests start loops of their own.
+@pytest.fixture(scope="module")
 def browser():
     sync_api = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
