@@ -75,7 +75,10 @@ format: install ## rewrite the sources the way lint wants them
 # parallel_speed.py exits with 1 where it misses its goal, which its row says; what follows is measured all the same.
 QUICK ?=
 BENCH_QUICK := --results build/bench
+# Peers, and a reader of R's data: what nothing else needs.
+BENCH_TOOLS := jax-cce rdata
 bench: install ## measure all but the long races beside the peers; QUICK=1: a shape or two of each, in minutes
+	$(BIN)/python -m pip install --quiet $(BENCH_TOOLS)
 ifeq ($(QUICK),)
 	$(BIN)/python benchmarks/loss_speed.py
 	$(BIN)/python benchmarks/small_calls.py
@@ -109,6 +112,7 @@ tables: install ## write the measured tables of README and docs from benchmarks/
 	$(BIN)/python docs/tables.py
 
 races: install ## race training against its peers on six real data sets, an hour or two; fetches the packages they are in
+	$(BIN)/python -m pip install --quiet $(BENCH_TOOLS)
 	$(BIN)/python benchmarks/training_tasks.py --threads 1 2
 	$(BIN)/python benchmarks/objective.py --threads 1 2
 	$(BIN)/python benchmarks/learning_rates.py

@@ -23,6 +23,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import NamedTuple
 
 # Settings of a BLAS's CPU, tuned for one program, would slow down the other.
@@ -246,7 +247,8 @@ def _memory(field: str) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shapes", nargs="+", default=list(SHAPES))
-    parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
+    here = [peer for peer in PEERS if peer != "jax-cce" or find_spec("jax_cce")]
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=here, help="default: those that are installed")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--max-memory", default="64MiB")
