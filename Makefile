@@ -76,7 +76,7 @@ format: install ## rewrite the sources the way lint wants them
 QUICK ?=
 BENCH_QUICK := --results build/bench
 # Peers, and a reader of R's data: what nothing else needs.
-BENCH_TOOLS := jax-cce rdata
+BENCH_TOOLS := "jax-cce>=0.1" "rdata>=1.1"
 bench: install ## measure all but the long races beside the peers; QUICK=1: a shape or two of each, in minutes
 	$(BIN)/python -m pip install --quiet $(BENCH_TOOLS)
 ifeq ($(QUICK),)

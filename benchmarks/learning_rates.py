@@ -3,11 +3,11 @@
     python benchmarks/learning_rates.py [TASK ...] [--seconds 100]
 
 Every run has the same rows, epochs and seed; its log-loss is that of validation rows, a tenth of the training rows,
-never of test rows. Where a few rows make a log-loss what it is (of one split of Shuttle it has a standard error of 8 %,
-from rows of its rarest classes), it is the mean of several splits. The grid has the three schedules and the automatic
-rate times 1/2, 1 and 2, and goes on to greater or smaller rates for as long as the last of a schedule is its best. Runs
-are kept as they end: after `--seconds` the script ends with status 75, and goes on where it was when it is called
-again. Larger tasks take part with some of their rows, as the table says.
+never of test rows. Where a few rows make a log-loss what it is (of Shuttle's, those of its rarest classes), it is the
+mean of several splits. The grid has the three schedules and the automatic rate times 1/2, 1 and 2, and goes on to
+greater or smaller rates for as long as the last of a schedule is its best. Runs are kept as they end: after `--seconds`
+the script ends with status 75, and goes on where it was when it is called again. Larger tasks take part with some of
+their rows, as the table says.
 """
 
 from __future__ import annotations

@@ -104,6 +104,7 @@ def test_the_exact_solver_ends_at_the_minimum(run, folder):
     ("more", "counts"),
     [
         (("--test", "0.2"), "160 rows for training, 40 for test;"),
+        (("--test", "0.2", "--validation", "0.1"), "144 rows for training, 40 for test, 16 for validation;"),
         (("--test", "0.2", "--calibrate"), "144 rows for training, 40 for test, 16 for validation;"),
         ((), "180 rows for training, 20 for validation;"),
     ],

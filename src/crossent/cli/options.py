@@ -7,11 +7,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from crossent.data.builtin import NAMES
 from crossent.data.text import TEXT_FEATURES
 from crossent.errors import invalid_choice
 
 # Options that the model does not hang on: a run may be resumed with others.
 WITHOUT_INFLUENCE = ("out", "report", "compare", "quiet", "resume", "data_dir")
+DEFAULT_VALIDATION = 0.1
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Options:
     batch_size: int | None = None
     tol: float | None = None
     dtype: str | None = None
-    validation: float = 0.1
+    validation: float | None = None
     patience: int | None = None
     calibrate: bool = False
     test: str | float | None = None
@@ -61,6 +63,14 @@ class Options:
     data_dir: Path | None = None
     compare: str | None = None
     quiet: bool = False
+
+    @property
+    def validation_share(self) -> float:
+        """The share of rows held out; of themselves none for the exact solver, unless they calibrate or are scored."""
+        if self.validation is not None:
+            return self.validation
+        tested = bool(self.test) or (self.test is None and self.data in NAMES)
+        return 0.0 if self.solver == "exact" and tested and not self.calibrate else DEFAULT_VALIDATION
 
     def parameters(self, classes: list[str] | None = None) -> dict[str, Any]:
         """Return the classifier's parameters; ``classes`` numbers those that weights are given for."""

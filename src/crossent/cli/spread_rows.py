@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from crossent.cli.options import Options
-from crossent.cli.training_rows import Part, Rows, class_mass, encode, label_name, read_test, validation_share
+from crossent.cli.training_rows import Part, Rows, class_mass, encode, label_name, read_test
 from crossent.data import Dataset, stratified_holdout
 from crossent.data.bad_rows import BadRows
 from crossent.data.builtin import NAMES
@@ -86,7 +86,7 @@ def _hold_out(
 ) -> tuple[Dataset, dict[str, Any]]:
     """Hold out the rows that one process with all rows would."""
     rng, held_out = np.random.default_rng(options.seed), dict[str, Any]()
-    shares = {"test": options.test if isinstance(options.test, float) else 0.0, "validation": validation_share(options)}
+    shares = {"test": options.test if isinstance(options.test, float) else 0.0, "validation": options.validation_share}
     for name, share in shares.items():
         if not share:
             continue

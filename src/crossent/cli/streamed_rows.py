@@ -88,7 +88,7 @@ class _Split:
         self._seed = options.seed
         most = HELD_OUT_ROWS / n_rows
         test = options.test if isinstance(options.test, float) else 0.0
-        shares = {"test": test, "validation": options.validation}
+        shares = {"test": test, "validation": options.validation_share}
         self.held_out = [name for name, share in shares.items() if share]
         for name in self.held_out:
             if shares[name] > most:

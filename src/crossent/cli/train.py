@@ -133,13 +133,14 @@ def command(
         ),
     ] = None,
     validation: Annotated[
-        float,
+        float | None,
         _option(
             _HELD,
-            "Share of rows that choose the epoch; 0: none, as with --solver exact and a test set.",
+            "Share of rows that choose the epoch; 0: none. Default: 0.1; with --solver exact and a test set 0, unless "
+            "they are to --calibrate.",
             metavar="SHARE",
         ),
-    ] = 0.1,
+    ] = None,
     patience: Annotated[
         int | None,
         _option(
@@ -225,7 +226,7 @@ def command(
         epochs=epochs,
         batch_size=batch_size,
         tol=tol,
-        validation=values.share("--validation", validation),
+        validation=None if validation is None else values.share("--validation", validation),
         patience=values.needs_validation("--patience", patience, validation),
         calibrate=bool(values.needs_validation("--calibrate", calibrate, validation)),
         test=values.test(test),

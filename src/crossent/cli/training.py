@@ -223,7 +223,7 @@ def _report(
         list(estimator.loss_curve_),
         list(getattr(estimator, "validation_scores_", None) or []),
         list(getattr(estimator, "validation_accuracies_", None) or []),
-        estimator.best_iter_ if estimator.n_iter_ and options.validation else None,
+        estimator.best_iter_ if estimator.n_iter_ and options.validation_share else None,
     )
     report = Report(
         title=Path(options.data).name,

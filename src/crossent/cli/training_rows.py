@@ -139,15 +139,9 @@ def _read(options: Options, notes: list[str]) -> tuple[dict[str, Dataset], list[
         datasets["test"] = read_test(options, reading["text_columns"], notes)
     elif isinstance(options.test, float) and options.test:
         rest, datasets["test"] = _hold_out(rest, classes, label, options.test, rng, "--test")
-    if share := validation_share(options):
-        rest, datasets["validation"] = _hold_out(rest, classes, label, share, rng, "--validation")
+    if options.validation_share:
+        rest, datasets["validation"] = _hold_out(rest, classes, label, options.validation_share, rng, "--validation")
     return {"training": rest, **datasets}, classes
-
-
-def validation_share(options: Options) -> float:
-    """Return the share of rows to hold out; none for the exact solver, unless they calibrate or are to be scored."""
-    tested = bool(options.test) or (options.test is None and options.data in NAMES)
-    return 0.0 if options.solver == "exact" and tested and not options.calibrate else options.validation
 
 
 def read_test(options: Options, text_columns: Collection[str], notes: list[str]) -> Dataset:

@@ -64,7 +64,7 @@ def share(option: str, value: float) -> float:
     return value
 
 
-def needs_validation(option: str, value: T, validation: float) -> T:
+def needs_validation(option: str, value: T, validation: float | None) -> T:
     if value and validation == 0:
         raise invalid_value(option, value, "a --validation part to judge by")
     return value
