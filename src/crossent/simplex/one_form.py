@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from crossent.family.protocol import PredictionLoss
 from crossent.simplex import certificate, descent, metrics, second_order
-from crossent.simplex.pairing import NEAR, ROUNDING, almost, pair
+from crossent.simplex.pairing import NEAR, ROUNDING, almost, ambient_of_loss, pair
 from crossent.simplex.rows import column, infinite, is_exact, only, read_only, row_sum, zeros_like
 from crossent.simplex_inputs import Array, Pay, class_index, payment_weights, per_class, refuse, row_name, wrong_sum
 
@@ -54,7 +54,9 @@ class Differential:
     the logit gradient, affine in q, stays finite. Any other combination Σ v_c a_c of the ambient entries is
     its limit along the segment from q to the truth, where the entries that diverge do so at the same rate
     1/ε: it is −inf (+inf) where the v_c of those classes sum to more (less) than 0, and finite where they
-    sum to 0. With one such class this is the limit along every path. Nothing is ever NaN.
+    sum to 0. With one such class this is the limit along every path. Another loss has the same limits, at the rates
+    of its own entries; a truth that excludes a class (p_c = 0, where that costs inf) is that of ever smaller p_c,
+    equal for all such classes. Nothing is ever NaN.
 
     A class with q_c = 0 and p_c = 0 takes no part: what is a vector on the simplex (`euclidean`, `natural`,
     `velocities`, the paths of `flow`) lies in the tangent space of the face of the other classes, and is 0 there.
@@ -95,8 +97,7 @@ class Differential:
     def ambient(self) -> Array:
         """The derivative when q_c rises and nobody pays, so that the point leaves the simplex: −p_c/q_c."""
         if self.loss_function is not None:
-            with np.errstate(all="ignore"):
-                return read_only(np.asarray(self.loss_function.ambient(self.probs, self.truth)) + 0.0)
+            return read_only(ambient_of_loss(self, self.loss_function))
         ratio = zeros_like(self.probs)
         here = np.asarray(self.truth > 0, dtype=bool)
         if self.exact:
