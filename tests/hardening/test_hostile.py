@@ -17,7 +17,7 @@ from crossent.data import load_trained, read_dataset
 from crossent.errors import DataError
 from crossent.estimators import SoftmaxClassifier, load_model, save_model
 from crossent.estimators.checkpoints import CheckpointDirectory
-from crossent.stored import sha256
+from crossent.stored import read_json, sha256
 
 X, Y = np.eye(3), np.arange(3)
 
@@ -238,6 +238,14 @@ def test_json_made_to_do_harm(model, text):
     (model / "model.json").write_text(text)
     assert "model.json" in refused(load_model, model)
     assert "model.json" in refused(load_trained, model)
+
+
+@pytest.mark.parametrize("text", [b'{"a": "\\uD800"}', b'{"a": ["\\udfff"]}', b'{"a": "\xed\xa0\x80"}'])
+def test_half_of_a_surrogate_pair_is_no_text(tmp_path, text):
+    (tmp_path / "model.json").write_bytes(text)
+    assert "is no JSON" in refused(read_json, tmp_path / "model.json")
+    (tmp_path / "model.json").write_bytes(b'{"a": "\\ud83d\\ude00"}')
+    assert read_json(tmp_path / "model.json") == {"a": "\U0001f600"}
 
 
 @pytest.mark.parametrize("value", ["1e308", "-1e308", "1e309", "inf", "NaN"])

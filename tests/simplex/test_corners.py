@@ -72,11 +72,12 @@ def near(case: Case, q: list, p: list, places: int) -> Near:
             moved[c] += sign * h
         return case.formula(moved, p, mpmath.log)
 
-    first = [(at((c, 1)) - at((c, -1))) / (2 * h) for c in range(n)]
-    second = [
-        [sum(s * t * at((i, s), (j, t)) for s in (1, -1) for t in (1, -1)) / (4 * h * h) for j in range(n)]
-        for i in range(n)
-    ]
+    ahead, behind, here = [at((c, 1)) for c in range(n)], [at((c, -1)) for c in range(n)], at()
+    first = [(x - y) / (2 * h) for x, y in zip(ahead, behind)]
+    second = [[(ahead[c] - 2 * here + behind[c]) / h**2 if c == k else None for k in range(n)] for c in range(n)]
+    for i, j in itertools.combinations(range(n), 2):
+        mixed = [s * t * at((i, s), (j, t)) for s in (1, -1) for t in (1, -1)]
+        second[i][j] = second[j][i] = mpmath.fsum(mixed) / (4 * h**2)
     return Near(q, first, second)
 
 
