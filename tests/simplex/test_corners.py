@@ -7,6 +7,7 @@ the truth excludes what is predicted, is the limit of equally small truths.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import NamedTuple
 
@@ -125,6 +126,7 @@ def limits(far: list, close: list) -> np.ndarray:
     return np.array(found)
 
 
+@functools.cache
 def expected(case: Case, q: tuple, p: tuple) -> dict[str, np.ndarray]:
     with mpmath.workdps(DIGITS):
         q, p = [mpf(x) / mpf(sum(q)) for x in q], [mpf(x) / mpf(sum(p)) for x in p]
