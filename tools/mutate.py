@@ -394,6 +394,12 @@ class Verdicts:
             with self.path.open(newline="") as rows:
                 self.rows = {(row["line"], row["before"], row["after"]): row for row in csv.DictReader(rows)}
 
+    def keep(self, mutants: list[Mutant]) -> Verdicts:
+        """Leave out what was found of lines that are others now."""
+        here = {self.key(mutant) for mutant in mutants}
+        self.rows = {key: row for key, row in self.rows.items() if key in here}
+        return self
+
     def of(self, mutant: Mutant) -> str | None:
         return self.rows.get(self.key(mutant), {}).get("verdict")
 
@@ -441,7 +447,7 @@ def main() -> int:
         native, source = file.startswith("native"), (ROOT / file).read_text()
         every = list((mutants_of_cpp if native else mutants_of_python)(source))
         chosen = random.Random(options.seed).sample(every, min(options.sample or len(every), len(every)))
-        verdicts = Verdicts(file)
+        verdicts = Verdicts(file).keep(every)
         wanted = "survived" if options.again else None
         waiting = [m for m in (every if options.again else chosen) if verdicts.of(m) == wanted]
         waiting.sort(key=lambda mutant: mutant.line)
@@ -450,7 +456,7 @@ def main() -> int:
             wrong = in_fork(lambda: judge(file, waiting, end, verdicts, kernels if native else None), None)  # noqa: B023
             if wrong:
                 raise SystemExit(f"{file}: {wrong}")
-        verdicts = Verdicts(file)
+        verdicts = Verdicts(file).keep(every)
         for mutant in waiting:
             if mutant in at_import and time.monotonic() < end:
                 verdicts.add(mutant, in_fork(lambda: judge_from_import(file, mutant), 300))  # noqa: B023

@@ -85,4 +85,7 @@ def test_sums_that_are_off_by_rounding_of_another_dtype_are_divided_out():
     off = np.array([[0.25, 0.75 + 9e-7], [0.5 - 9e-7, 0.5]])
     want = LOSS.value(off / off.sum(axis=-1, keepdims=True), [0, 1])
     np.testing.assert_allclose(LOSS.value(off, [0, 1]), want, rtol=4e-16)
-    assert LOSS.value([[0.25, 0.75]], [0]) == [np.log(4.0)]  # one row is a batch too
+
+
+def test_one_row_is_a_batch_too():
+    assert LOSS.value([[0.25, 0.25, 0.5]], [2]) == [np.log(2.0)]

@@ -205,6 +205,72 @@ def test_a_velocity_whose_infinite_part_cancels_keeps_the_finite_one():
     assert (velocity[1], velocity[2]) == (np.inf, -np.inf)
 
 
+class OwnReverse(family.PredictionLoss):
+    """A reverse divergence that says nothing of what is finite beside its infinite entries."""
+
+    name = "reverse KL of one's own"
+    family_loss = family.ReverseKL()
+
+    def value(self, probs, truth):
+        return self.family_loss.value(probs, truth)
+
+    def ambient(self, probs, truth):
+        return self.family_loss.ambient(probs, truth)
+
+    def hessian(self, probs, truth):
+        return self.family_loss.hessian(probs, truth)
+
+    def logit_gradient(self, log_probs, truth):
+        return self.family_loss.logit_gradient(log_probs, truth)
+
+
+def test_a_loss_of_ones_own_is_infinite_where_it_should_be():
+    corners = [(q, p) for q, p in CORNERS if len(q) == 3]
+    q, p = (np.array(side) for side in zip(*corners))
+    neither = ((q == 0) & (p == 0)).any(axis=-1)
+    own, known = found(Case(OwnReverse(), None), q, p), found(Case(family.ReverseKL(), None), q, p)
+    for name in known:
+        ours, theirs = (values.reshape(len(corners), -1)[~neither] for values in (own[name], known[name]))
+        endless = np.isinf(theirs)
+        np.testing.assert_array_equal(ours[endless], theirs[endless], err_msg=name)
+        # Two kinds of infinity whose faster one cancels: the slower is not seen.
+        assert np.isinf(ours[~endless]).sum() == 0, name
+
+
+@pytest.mark.parametrize("mass", [1e-50, 1e50])
+@pytest.mark.parametrize("loss", [family.Focal(), family.Poly1(), family.SymmetricCrossEntropy(1.0, 0.0)])
+def test_a_truth_of_any_mass_has_its_multiple_of_every_limit(loss, mass):
+    q, p = [0.0, 0.0, 1.0], np.array([0.5, 0.25, 0.25])
+    if not loss.any_mass:
+        mass = 1.0
+    one, many = differential(q, p, loss=loss), differential(q, mass * p, loss=loss)
+    for rule in RULES:
+        np.testing.assert_allclose(many.grad(rule) / mass, one.grad(rule), rtol=1e-13, atol=1e-15)
+        np.testing.assert_allclose(many.hessian(rule) / mass, one.hessian(rule), rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(many.hessian_logits / mass, one.hessian_logits, rtol=1e-13, atol=1e-15)
+
+
+def test_a_short_direction_meets_the_same_infinity():
+    d = differential([0.0, 0.5, 0.5], 0)
+    assert d.along([1e-20, -1e-20, 0.0]) == -np.inf
+    assert d.along([-1e-20, 1e-20, 0.0]) == np.inf
+    assert {type(d.along(v)) for v in ([1, -1, 0], [0, 1, -1])} == {float}
+
+
+def test_entries_beyond_the_range_are_weighed_by_their_logarithms():
+    d = differential_from_logits([0.0, -800.0, -800.0], [0.0, 0.5, 0.5])
+    assert np.isinf(d.ambient[1:]).all()
+    assert d.along([1.0, 1.0, -2.0]) == np.inf
+    assert d.along([-1.0, -1.0, 2.0]) == -np.inf
+    # e^710 is none of float64's numbers, its hundred-thousandth is.
+    one = differential_from_logits([0.0, -710.0], 1)
+    assert one.ambient[1] == -np.inf
+    with mpmath.workdps(30):
+        want = -mpf(1e-5) * mpmath.exp(710)
+        assert one.along([-1e-5, 1e-5]) == pytest.approx(float(want), rel=1e-12)
+        assert one.along([1e-5, -1e-5]) == pytest.approx(-float(want), rel=1e-12)
+
+
 @every_case
 @pytest.mark.parametrize("trace", [1e-60, 1e-120, 1e-250, 1e-310])
 def test_a_trace_of_truth_on_a_class_without_prediction_bends_nothing_else(case, trace):

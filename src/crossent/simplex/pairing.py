@@ -47,7 +47,7 @@ def pair(d: Differential, v: Array) -> Any:
             out[row] = _by_logarithms(d[row], v[row], used[row] & ~beyond[row])
         else:
             out[row] = row_sum(terms[row])
-    return out if d.shape else out[()]
+    return out if d.shape else out.item()
 
 
 def ambient_of_loss(d: Differential, loss: PredictionLoss) -> Array:
@@ -69,11 +69,11 @@ def ambient_growth(d: Differential, beyond: Array) -> tuple[list[Array], Array]:
     if loss is None:
         return [only(beyond, zeros_like(ambient) - 1)], only(~beyond, ambient)
     known = loss.ambient_growth(d.log_probs, d.truth) if isinstance(loss, FamilyLoss) else None
-    if known is None:
-        with np.errstate(all="ignore"):
-            close = np.asarray(loss.ambient(almost(d), d.truth))
-        known = (relative(close, beyond), np.zeros_like(ambient))
-    return [only(beyond, rate) for rate in known[:-1]], np.where(beyond, known[-1], ambient)
+    if known is not None:
+        return [only(beyond, rate) for rate in known[:-1]], np.where(beyond, known[-1], ambient)
+    with np.errstate(all="ignore"):
+        close = np.asarray(loss.ambient(almost(d), d.truth))
+    return rates_close_by(close, beyond), only(~beyond, ambient)
 
 
 def almost(d: Differential, distance: float = NEAR) -> Array:
@@ -82,14 +82,10 @@ def almost(d: Differential, distance: float = NEAR) -> Array:
     return np.where((d.probs < distance) & (d.truth > 0), share, d.probs)
 
 
-def relative(growth: Array, beyond: Array) -> Array:
-    """Return rates of entries that are infinite, by their values close by, with 1 for the fastest of a row.
-
-    Entries that are infinite close by too outrun all others.
-    """
-    endless = np.where(np.isinf(growth) & beyond, np.sign(growth), 0.0)
-    rates = np.where(np.abs(endless).max(axis=-1, keepdims=True) > 0, endless, np.where(beyond, growth, 0.0))
-    return np.asarray(rates / np.maximum(np.abs(rates).max(axis=-1, keepdims=True), np.finfo(np.float64).tiny))
+def rates_close_by(close: Array, beyond: Array) -> list[Array]:
+    """Return the rates of entries that are infinite by their values close by; what is infinite there too is first."""
+    endless = np.isinf(close) & beyond
+    return [np.where(endless, np.sign(close), 0.0), np.where(beyond & ~endless, close, 0.0)]
 
 
 def endless_slope(d: Differential) -> tuple[Array, Array, Array]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from crossent.family.prediction import from_probs
 from crossent.family.protocol import FamilyLoss
-from crossent.simplex.pairing import NEAR, ROUNDING, almost, beyond_bounds, endless_slope, relative
+from crossent.simplex.pairing import NEAR, ROUNDING, almost, beyond_bounds, endless_slope, rates_close_by
 from crossent.simplex.rows import column, infinite, only, zeros_like
 from crossent.simplex_inputs import Array, Pay, payment_weights
 
@@ -177,8 +177,7 @@ def _growth(d: Differential, second: Array) -> tuple[list[Array], Array]:
         return [only(beyond, _diagonal(rate)) for rate in known[:-1]], np.where(beyond, _diagonal(known[-1]), second)
     with np.errstate(all="ignore"):
         close = np.asarray(loss.hessian(np.maximum(almost(d), NEAR * (d.truth == 0)), d.truth))
-    flat = (*d.shape, -1)
-    return [relative(close.reshape(flat), beyond.reshape(flat)).reshape(second.shape)], only(~beyond, second)
+    return rates_close_by(close, beyond), only(~beyond, second)
 
 
 def _between(second: Array, w: Array) -> Array:
