@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crossent.family.prediction import Prediction, truth_of
-from crossent.family.protocol import FamilyLoss, PredictionLoss
+from crossent.family.protocol import FamilyLoss
 from crossent.simplex.rows import column, infinite, only, row_sum, zeros_like
 from crossent.simplex_inputs import Array, sum_of
 
@@ -48,16 +47,6 @@ def pair(d: Differential, v: Array) -> Any:
         else:
             out[row] = row_sum(terms[row])
     return out if d.shape else out.item()
-
-
-def ambient_of_loss(d: Differential, loss: PredictionLoss) -> Array:
-    """Return the ambient gradient by the loss, from the logarithms where a probability is below float64's range."""
-    with np.errstate(all="ignore"):
-        if not isinstance(loss, FamilyLoss):
-            return np.asarray(loss.ambient(d.probs, d.truth)) + 0.0
-        top = np.argmax(d.log_probs, axis=-1)[..., None] == np.arange(d.probs.shape[-1])
-        q = Prediction(d.probs, d.log_probs, 0.0 - np.expm1(d.log_probs), top)
-        return loss.ambient_of(q, truth_of(d.truth, d.probs.shape, any_mass=loss.any_mass)) + 0.0
 
 
 def ambient_growth(d: Differential, beyond: Array) -> tuple[list[Array], Array]:
