@@ -88,7 +88,7 @@ def _along_rises(d: Differential, second: Array, *, in_logits: bool = False) -> 
     """
     index = np.arange(d.probs.shape[-1])
     outer = d.probs if in_logits else np.ones_like(d.probs)
-    rise = np.asarray(0.0 - d.probs[..., None, :] * np.ones_like(d.probs)[..., :, None])
+    rise = np.asarray(np.zeros_like(second) - d.probs[..., None, :])
     rise[..., index, index] = 0.0 - np.expm1(d.log_probs)
     rise *= outer[..., :, None]
     steep = infinite(second[..., index, index])
