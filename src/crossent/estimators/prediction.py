@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin
-from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
@@ -61,6 +60,8 @@ class PredictionMixin(ClassifierMixin):  # type: ignore[misc]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy; for probabilities y, of hitting the most probable class."""
+        from sklearn.metrics import accuracy_score
+
         truth = y
         if is_soft(y):
             probs = y.tocsr() if issparse(y) else np.asarray(y)

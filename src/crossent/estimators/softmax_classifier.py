@@ -16,7 +16,6 @@ from crossent.estimators.continuing import ContinuingMixin
 from crossent.estimators.exact import ExactMixin
 from crossent.estimators.features import mean_square_length
 from crossent.estimators.inputs import InputsMixin
-from crossent.estimators.interop import layers_of, record_of
 from crossent.estimators.parameters import as_generator, check_parameters
 from crossent.estimators.scikit_learn_callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
 from crossent.estimators.spread import SpreadMixin, common_temperature
@@ -452,6 +451,8 @@ class SoftmaxClassifier(
         >>> np.allclose(SoftmaxClassifier.from_sklearn(peer).predict_proba(X), peer.predict_proba(X), atol=1e-12)
         True
         """
+        from crossent.estimators.interop import layers_of, record_of
+
         weights, biases = layers_of(model)
         imported = cls(tuple(len(bias) for bias in biases[:-1]))
         imported._restore(
