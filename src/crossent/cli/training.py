@@ -18,7 +18,7 @@ from crossent.data import TrainedModel, save_trained
 from crossent.errors import DataError
 from crossent.estimators.model_files import UNFINISHED
 from crossent.estimators.parameters import check_parameters
-from crossent.estimators.softmax_classifier import SoftmaxClassifier
+from crossent.estimators.softmax_model import SoftmaxModel
 from crossent.ranks import closing_group
 from crossent.report import Evaluation, History, Report, write_report
 from crossent.report.numbers import count
@@ -100,7 +100,7 @@ def _read(options: Options, unfinished: Unfinished, place: Place) -> Rows:
     return read_streamed(options, unfinished.rows) if is_streamed(options) else read_whole(options)
 
 
-def _model(options: Options, rows: Rows, estimator: SoftmaxClassifier) -> TrainedModel:
+def _model(options: Options, rows: Rows, estimator: SoftmaxModel) -> TrainedModel:
     return TrainedModel(
         estimator=estimator,
         encoder=rows.encoder,
@@ -129,7 +129,7 @@ def check_directory(out: Path) -> None:
 def check_options(options: Options) -> None:
     """Refuse, before any work, what the classifier could not use; its parameters have the options' names."""
     try:
-        check_parameters(SoftmaxClassifier(**options.parameters()))
+        check_parameters(SoftmaxModel(**options.parameters()))
     except (ValueError, TypeError) as error:
         name, _, rest = str(error).partition(" ")
         raise ValueError(f"--{_OTHER_NAMES.get(name, name).replace('_', '-')} {rest}") from error
@@ -138,10 +138,8 @@ def check_options(options: Options) -> None:
         raise ValueError(f"{wrong} is for --solver sgd: the exact solver takes all rows from memory, in one run")
 
 
-def _fit(
-    options: Options, rows: Rows, progress: Progress, checkpoint: Path, place: Place
-) -> tuple[SoftmaxClassifier, bool]:
-    estimator = SoftmaxClassifier(**options.parameters(rows.classes), callbacks=[progress])
+def _fit(options: Options, rows: Rows, progress: Progress, checkpoint: Path, place: Place) -> tuple[SoftmaxModel, bool]:
+    estimator = SoftmaxModel(**options.parameters(rows.classes), callbacks=[progress])
     estimator.distributed = place.ranks is not None
     training, validation = rows.parts["training"], rows.parts.get("validation")
     if options.solver == "exact":
@@ -191,7 +189,7 @@ def _say_start(options: Options, rows: Rows) -> None:
     )
 
 
-def _facts(options: Options, rows: Rows, estimator: SoftmaxClassifier, seconds: float) -> list[tuple[str, str]]:
+def _facts(options: Options, rows: Rows, estimator: SoftmaxModel, seconds: float) -> list[tuple[str, str]]:
     layers = [len(rows.encoder.feature_names), *options.hidden, len(estimator.classes_)]
     kept = [("epoch kept", str(estimator.best_iter_))] if estimator.best_iter_ != estimator.n_iter_ else []
     facts = [
@@ -214,7 +212,7 @@ def _report(
     options: Options,
     evaluation: Evaluation,
     rows: Rows,
-    estimator: SoftmaxClassifier,
+    estimator: SoftmaxModel,
     facts: list[tuple[str, str]],
 ) -> Path | None:
     if not options.report:

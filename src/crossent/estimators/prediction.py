@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import issparse
-from sklearn.base import ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
 from crossent.estimators.probabilities import log_softmax, softmax
@@ -21,7 +19,7 @@ PREDICTED_ROWS = 8192
 PREDICTED_VALUES = 2**20
 
 
-class PredictionMixin(ClassifierMixin):  # type: ignore[misc]
+class PredictionMixin:
     """The predictions of a classifier that has ``coefs_``, ``intercepts_``, ``classes_`` and ``temperature_``."""
 
     classes_: Array
@@ -115,6 +113,14 @@ class PredictionMixin(ClassifierMixin):  # type: ignore[misc]
             x = _product(x, weight, bias)
             np.maximum(x, 0, out=x)
         return _product(x, self.coefs_[-1], self.intercepts_[-1])
+
+
+def check_is_fitted(model: Any) -> None:
+    """Raise scikit-learn's NotFittedError if the model has no weights yet."""
+    if not hasattr(model, "coefs_"):
+        from sklearn.utils.validation import check_is_fitted as refuse
+
+        refuse(model, "coefs_")
 
 
 def _product(x: Any, weight: Array, bias: Array) -> Array:

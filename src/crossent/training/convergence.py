@@ -8,7 +8,6 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.exceptions import ConvergenceWarning
 
 from crossent.training.network import Array
 from crossent.training.options import Gap, TrainingResult
@@ -99,8 +98,10 @@ def warn_of_trouble(result: TrainingResult, constant_loss: float, feature_names:
     """Warn of divergence, and of an end far from the minimum."""
     for text in (_divergence(result), _distance(result, constant_loss, feature_names)):
         if text:
+            from sklearn.exceptions import ConvergenceWarning
+
             # At the caller of fit, not at the engine.
-            warnings.warn(text, ConvergenceWarning, stacklevel=5)
+            warnings.warn(text, ConvergenceWarning, stacklevel=6)
 
 
 def _divergence(result: TrainingResult) -> str:
