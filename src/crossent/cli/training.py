@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crossent.cli import comparison, console
@@ -66,6 +66,7 @@ def _train_and_tell(options: Options, place: Place) -> Outcome | None:
                 console.note(text)
             _say_start(options, rows)
         place.once(lambda: unfinished.begin(options))
+        options = replace(options, solver=rows.solver or options.solver)
         fit_start = time.perf_counter()
         estimator, interrupted = _fit(options, rows, progress, unfinished.checkpoint, place)
         fit_seconds = time.perf_counter() - fit_start
@@ -197,9 +198,11 @@ def _facts(options: Options, rows: Rows, estimator: SoftmaxModel, seconds: float
         *((f"rows for {name}", count(n)) for name, n in rows.counts.items()),
         ("classes", count(len(estimator.classes_))),
         ("layers", " → ".join(map(str, layers))),
-        ("epochs", str(estimator.n_iter_)),
-        *kept,
-        ("step size", f"{estimator.learning_rate_:.3g}"),
+        *(
+            [("solver", "exact"), ("iterations", str(estimator.n_iter_))]
+            if options.solver == "exact"
+            else [("epochs", str(estimator.n_iter_)), *kept, ("step size", f"{estimator.learning_rate_:.3g}")]
+        ),
         ("seed", str(options.seed)),
         ("seconds", f"{seconds:.1f}"),
     ]
@@ -243,7 +246,7 @@ def _say_end(
     report: Path | None,
 ) -> None:
     shown = dict(facts)
-    names = ("layers", "epochs", "epoch kept", "step size", "seconds")
+    names = ("layers", "solver", "iterations", "epochs", "epoch kept", "step size", "seconds")
     rows = [(name, shown[name]) for name in names if name in shown]
     rows += console.score_rows(evaluation, scored)
     if scored == "validation" and options.solver != "exact":
