@@ -48,11 +48,11 @@ class SoftmaxClassifier(CallbackSupportMixin, SoftmaxModel, ClassifierMixin, Bas
         points and needs no end to be known: its ``schedule`` is constant.
     learning_rate : "auto" or float, default="auto"
         Step size before the schedule (5 % warm-up, 1000 steps at most, then as ``schedule`` says). "auto" takes it
-        for a linear model from the curvature and the noise of the data; with hidden layers from a few trial steps. Of
-        more than 4 epochs "sgd" takes ``sqrt(4 / max_epochs)`` of it, a quarter at least, where the schedule falls. See
-        ``learning_rate_``. It is a linear model's step on the weights, and on a network's biases and its weights but
-        the first; the others' steps are adjusted to the features' scale, so that dividing all features by one number
-        changes nothing.
+        for a linear model from the curvature and the noise of the data; with hidden layers from a few trial steps.
+        Where the schedule falls "sgd" takes ``sqrt(4 / max_epochs)`` of it, a quarter at least, and more than all of
+        it, twice at most, only where the noise decides. See ``learning_rate_``. It is a linear model's step on the
+        weights, and on a network's biases and its weights but the first; the others' steps are adjusted to the
+        features' scale, so that dividing all features by one number changes nothing.
     schedule : {"linear", "constant", "cosine"}, default="linear"
         How the step falls: in a line to 0, not at all, or as half a cosine to 0.
     momentum : float, default=0.9

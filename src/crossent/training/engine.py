@@ -20,7 +20,7 @@ from crossent.training.learning_rate import (
     feature_factors,
     measure,
     rate_scale,
-    share_of_long_run,
+    share_of_run,
 )
 from crossent.training.network import Array, fold_center, layers
 from crossent.training.optimizer import Optimizer
@@ -182,11 +182,16 @@ class Run:
         if self.store is not None and (stored := self.store.load()) is not None:
             restore(self, stored)
         elif options.learning_rate is None:
+            falls = options.optimizer == "sgd" and options.schedule != "constant"
             self.rate = choose_learning_rate(
-                problem, self.theta, self.order, self.optimizer, scale, 100 * self.loss_limit
+                problem,
+                self.theta,
+                self.order,
+                self.optimizer,
+                scale,
+                100 * self.loss_limit,
+                share=share_of_run(options.max_epochs) if falls else 1.0,
             )
-            if options.optimizer == "sgd" and options.schedule != "constant":
-                self.rate *= share_of_long_run(options.max_epochs)
         else:
             self.rate = float(options.learning_rate)
 
