@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 
 from crossent.cli import app, main
 from crossent.cli.class_numbers import read_numbers
-from crossent.cli.explain import explain_row
+from crossent.cli.explain import LOSSES
+from crossent.cli.explaining import explain_row
+from crossent.explanation.losses import LOSS_NAMES
 from crossent.explanation.prediction import explain
 from crossent.stories import STORIES
 
@@ -126,6 +128,10 @@ def test_a_metric_shows_where_one_step_leads():
     read = json.loads(run(*DOG, "--metric", "logit", "--json"))
     assert list(read["descents"]) == ["logit"]
     assert read["descents"]["logit"]["velocity"] == read["velocities"]["logit"]
+
+
+def test_the_help_names_every_loss():
+    assert ", ".join(LOSS_NAMES) == LOSSES
 
 
 def test_other_losses_by_name_with_parameters():

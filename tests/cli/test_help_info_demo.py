@@ -48,6 +48,17 @@ def test_the_library_does_not_load_the_command_line():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
+def test_a_training_run_loads_none_of_scikit_learn(tmp_path):
+    (tmp_path / "t.csv").write_text("x,y\n" + "1,a\n2,b\n" * 50)
+    code = (
+        "import sys; from crossent.cli import app\n"
+        "app(['train', 't.csv', '--label', 'y', '--test', 't.csv', '--no-report', '-q'], standalone_mode=False)\n"
+        "print([m for m in ('sklearn', 'pandas', 'matplotlib', 'torch') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout == "[]\n", done.stderr
+
+
 def test_info_says_what_runs(tmp_path, run):
     facts = json.loads(run("info", "--json", cwd=tmp_path, OMP_NUM_THREADS="1").stdout)
     assert facts["crossent"] == crossent.__version__

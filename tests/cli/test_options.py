@@ -1,6 +1,7 @@
 """Every parameter of the classifier has an option, and what an option says is what the classifier gets."""
 
 import json
+import re
 
 import numpy as np
 import polars as pl
@@ -98,6 +99,30 @@ def test_the_exact_solver_ends_at_the_minimum(run, folder):
     # Two classes of opposite weights pay half the penalty of one difference of them.
     peer = LogisticRegression(C=1 / (200 * 0.005), tol=1e-10, max_iter=1000).fit(x, dataset.labels.to_numpy())
     assert trained.estimator.coef_ == pytest.approx(peer.coef_, abs=1e-4)
+
+
+def test_a_small_linear_model_is_solved_exactly_unless_an_option_is_of_the_descent(run, folder):
+    linear = ("train", "t.csv", "--label", "y", "--hidden", "none", "--test", "0.2", "--no-report")
+    chosen = run(*linear, cwd=folder)
+    assert re.search(r"^solver +exact", chosen.stdout, re.MULTILINE), chosen.stderr
+    # No row is held out to choose an epoch by.
+    assert "160 rows for training, 40 for test;" in chosen.stdout
+    weights = (folder / "model" / "weights.safetensors").read_bytes()
+    assert run(*linear, "--solver", "exact", cwd=folder).returncode == 0
+    assert (folder / "model" / "weights.safetensors").read_bytes() == weights
+    for more in (("--solver", "sgd"), ("--epochs", "3"), ("--optimizer", "adam"), ("--learning-rate", "0.1")):
+        done = run(*linear, *more, cwd=folder)
+        assert re.search(r"^epochs +\d+", done.stdout, re.MULTILINE), done.stderr
+        assert "144 rows for training, 40 for test, 16 for validation;" in done.stdout
+
+
+def test_a_linear_model_of_many_weights_descends_by_default(run, tmp_path):
+    rng = np.random.default_rng(0)
+    for features, solver in ((255, "exact"), (256, "sgd")):
+        np.savez(tmp_path / "t.npz", X=rng.normal(size=(60, features)), y=np.arange(60) % 2)
+        assert run("train", "t.npz", "--hidden", "none", "-q", cwd=tmp_path).returncode == 0
+        saved = json.loads((tmp_path / "model" / "model.json").read_text())["content"]["parameters"]
+        assert saved["solver"] == solver
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from crossent.training.learning_rate import (
     feature_factors,
     measure,
     rate_scale,
-    share_of_long_run,
+    share_of_run,
 )
 from crossent.training.optimizer import Optimizer
 
@@ -39,8 +39,8 @@ def test_a_network_takes_no_longer_steps_to_learn_labels_that_are_noise():
 
 
 def test_the_step_of_a_long_run_falls_with_the_root_of_its_epochs():
-    shares = [share_of_long_run(epochs) for epochs in (1, 4, 9, 16, 64, 1000)]
-    np.testing.assert_allclose(shares, [1, 1, 2 / 3, 1 / 2, 1 / 4, 1 / 4], rtol=1e-15)
+    shares = [share_of_run(epochs) for epochs in (1, 4, 9, 16, 64, 1000)]
+    np.testing.assert_allclose(shares, [2, 1, 2 / 3, 1 / 2, 1 / 4, 1 / 4], rtol=1e-15)
 
 
 @pytest.mark.parametrize(("schedule", "share"), [("linear", 0.5), ("cosine", 0.5), ("constant", 1.0)])
@@ -52,6 +52,19 @@ def test_a_run_of_sixteen_epochs_takes_half_the_step_of_one_of_four(schedule, sh
         SoftmaxClassifier(schedule=schedule, max_epochs=epochs, alpha=1e-4, random_state=0).fit(x, y).learning_rate_
         for epochs in (4, 16)
     ]
+    assert rates[1] == pytest.approx(share * rates[0], rel=1e-12)
+
+
+@pytest.mark.parametrize(("levels", "share"), [(50, 2.0), (1, 1.0)])
+def test_a_run_of_one_epoch_takes_twice_the_step_where_the_noise_bounds_it(levels, share):
+    from crossent import SoftmaxClassifier
+
+    # Rows of a category share little, and a batch of them is noisy; of few features it says what all rows do.
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((2000, 3)), rng.integers(0, 3, 2000)
+    if levels > 1:
+        x = np.eye(levels)[rng.integers(0, levels, 2000)]
+    rates = [SoftmaxClassifier(max_epochs=n, alpha=1e-4, random_state=0).fit(x, y).learning_rate_ for n in (4, 1)]
     assert rates[1] == pytest.approx(share * rates[0], rel=1e-12)
 
 

@@ -9,9 +9,12 @@ from collections.abc import Iterable
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from crossent.errors import DataError
-from crossent.explanation.payments import Number
+
+if TYPE_CHECKING:
+    from crossent.explanation.payments import Number
 
 _LARGEST_EXPONENT = 400
 

@@ -14,6 +14,11 @@ from crossent.errors import invalid_choice
 # Options that the model does not hang on: a run may be resumed with others.
 WITHOUT_INFLUENCE = ("out", "report", "compare", "quiet", "resume", "data_dir")
 DEFAULT_VALIDATION = 0.1
+# What says how to descend: whoever gives one of these wants the descent.
+OF_SGD = (
+    *("optimizer", "schedule", "momentum", "average", "epochs", "batch_size", "tol", "patience"),
+    *("l1_ratio", "dropout"),
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,12 @@ class Options:
     data_dir: Path | None = None
     compare: str | None = None
     quiet: bool = False
+
+    @property
+    def chooses_solver(self) -> bool:
+        """Whether a linear model's size is to choose the solver: no option of the descent is given."""
+        of_sgd = any(getattr(self, name) is not None for name in OF_SGD) or self.learning_rate != "auto"
+        return self.solver is None and not self.hidden and not (of_sgd or self.nesterov or not self.feature_rates)
 
     @property
     def validation_share(self) -> float:

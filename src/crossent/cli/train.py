@@ -104,7 +104,8 @@ def command(
         str | None,
         _option(
             _DESCENT,
-            "sgd (default), or exact: a linear model at the minimum of its objective, by L-BFGS on rows in memory.",
+            "sgd, or exact: a linear model at the minimum of its objective, by L-BFGS on rows in memory. Default: "
+            f"exact for up to {values.EXACT_PARAMETERS} weights and biases, where no option of the descent is given.",
             metavar="NAME",
         ),
     ] = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crossent.cli import comparison, console
@@ -18,7 +18,7 @@ from crossent.data import TrainedModel, save_trained
 from crossent.errors import DataError
 from crossent.estimators.model_files import UNFINISHED
 from crossent.estimators.parameters import check_parameters
-from crossent.estimators.softmax_classifier import SoftmaxClassifier
+from crossent.estimators.softmax_model import SoftmaxModel
 from crossent.ranks import closing_group
 from crossent.report import Evaluation, History, Report, write_report
 from crossent.report.numbers import count
@@ -66,6 +66,7 @@ def _train_and_tell(options: Options, place: Place) -> Outcome | None:
                 console.note(text)
             _say_start(options, rows)
         place.once(lambda: unfinished.begin(options))
+        options = replace(options, solver=rows.solver or options.solver)
         fit_start = time.perf_counter()
         estimator, interrupted = _fit(options, rows, progress, unfinished.checkpoint, place)
         fit_seconds = time.perf_counter() - fit_start
@@ -100,7 +101,7 @@ def _read(options: Options, unfinished: Unfinished, place: Place) -> Rows:
     return read_streamed(options, unfinished.rows) if is_streamed(options) else read_whole(options)
 
 
-def _model(options: Options, rows: Rows, estimator: SoftmaxClassifier) -> TrainedModel:
+def _model(options: Options, rows: Rows, estimator: SoftmaxModel) -> TrainedModel:
     return TrainedModel(
         estimator=estimator,
         encoder=rows.encoder,
@@ -129,7 +130,7 @@ def check_directory(out: Path) -> None:
 def check_options(options: Options) -> None:
     """Refuse, before any work, what the classifier could not use; its parameters have the options' names."""
     try:
-        check_parameters(SoftmaxClassifier(**options.parameters()))
+        check_parameters(SoftmaxModel(**options.parameters()))
     except (ValueError, TypeError) as error:
         name, _, rest = str(error).partition(" ")
         raise ValueError(f"--{_OTHER_NAMES.get(name, name).replace('_', '-')} {rest}") from error
@@ -138,10 +139,8 @@ def check_options(options: Options) -> None:
         raise ValueError(f"{wrong} is for --solver sgd: the exact solver takes all rows from memory, in one run")
 
 
-def _fit(
-    options: Options, rows: Rows, progress: Progress, checkpoint: Path, place: Place
-) -> tuple[SoftmaxClassifier, bool]:
-    estimator = SoftmaxClassifier(**options.parameters(rows.classes), callbacks=[progress])
+def _fit(options: Options, rows: Rows, progress: Progress, checkpoint: Path, place: Place) -> tuple[SoftmaxModel, bool]:
+    estimator = SoftmaxModel(**options.parameters(rows.classes), callbacks=[progress])
     estimator.distributed = place.ranks is not None
     training, validation = rows.parts["training"], rows.parts.get("validation")
     if options.solver == "exact":
@@ -191,7 +190,7 @@ def _say_start(options: Options, rows: Rows) -> None:
     )
 
 
-def _facts(options: Options, rows: Rows, estimator: SoftmaxClassifier, seconds: float) -> list[tuple[str, str]]:
+def _facts(options: Options, rows: Rows, estimator: SoftmaxModel, seconds: float) -> list[tuple[str, str]]:
     layers = [len(rows.encoder.feature_names), *options.hidden, len(estimator.classes_)]
     kept = [("epoch kept", str(estimator.best_iter_))] if estimator.best_iter_ != estimator.n_iter_ else []
     facts = [
@@ -199,9 +198,11 @@ def _facts(options: Options, rows: Rows, estimator: SoftmaxClassifier, seconds: 
         *((f"rows for {name}", count(n)) for name, n in rows.counts.items()),
         ("classes", count(len(estimator.classes_))),
         ("layers", " → ".join(map(str, layers))),
-        ("epochs", str(estimator.n_iter_)),
-        *kept,
-        ("step size", f"{estimator.learning_rate_:.3g}"),
+        *(
+            [("solver", "exact"), ("iterations", str(estimator.n_iter_))]
+            if options.solver == "exact"
+            else [("epochs", str(estimator.n_iter_)), *kept, ("step size", f"{estimator.learning_rate_:.3g}")]
+        ),
         ("seed", str(options.seed)),
         ("seconds", f"{seconds:.1f}"),
     ]
@@ -214,7 +215,7 @@ def _report(
     options: Options,
     evaluation: Evaluation,
     rows: Rows,
-    estimator: SoftmaxClassifier,
+    estimator: SoftmaxModel,
     facts: list[tuple[str, str]],
 ) -> Path | None:
     if not options.report:
@@ -245,7 +246,7 @@ def _say_end(
     report: Path | None,
 ) -> None:
     shown = dict(facts)
-    names = ("layers", "epochs", "epoch kept", "step size", "seconds")
+    names = ("layers", "solver", "iterations", "epochs", "epoch kept", "step size", "seconds")
     rows = [(name, shown[name]) for name in names if name in shown]
     rows += console.score_rows(evaluation, scored)
     if scored == "validation" and options.solver != "exact":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossent.cli.options import Options
+from crossent.cli.values import EXACT_PARAMETERS
 from crossent.data import Dataset, read_dataset, stratified_holdout
 from crossent.data.bad_rows import BadRows
 from crossent.data.builtin import NAMES
-from crossent.data.encoder import Encoder, fit_encoder
+from crossent.data.encoder import Encoder, fit_encoder, width
 from crossent.data.labels import drop_missing_labels, find_classes, true_labels, true_probs
 from crossent.data.shuffled_rows import ShuffledRows
 from crossent.data.tables import SVMLIGHT, table_suffix
@@ -56,6 +57,8 @@ class Rows:
         All training rows, where they are streamed.
     n_training : int, optional
         How many training rows there are, where other processes hold some of them.
+    solver : str, optional
+        That was asked for, or that suits the rows.
     """
 
     parts: dict[str, Part]
@@ -66,6 +69,7 @@ class Rows:
     notes: list[str]
     shuffled: ShuffledRows | None = None
     n_training: int | None = None
+    solver: str | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -83,7 +87,7 @@ class Rows:
 def read_whole(options: Options) -> Rows:
     """Read the file or files, hold out, and encode by what the training rows hold."""
     notes: list[str] = []
-    datasets, classes = _read(options, notes)
+    datasets, classes, solver = _read(options, notes)
     encoder = fit_encoder(datasets["training"], options.categorical, options.text, options.text_features)
     notes += encoder.notes
     label = label_name(options)
@@ -92,7 +96,7 @@ def read_whole(options: Options) -> Rows:
     parts = {name: encode(dataset, encoder, classes, label, notes) for name, dataset in datasets.items()}
     training = parts["training"]
     frequencies = class_mass(training.truth, training.dataset.weights, len(classes))
-    return Rows(parts, encoder, classes, label, frequencies / frequencies.sum(), notes)
+    return Rows(parts, encoder, classes, label, frequencies / frequencies.sum(), notes, solver=solver)
 
 
 def label_name(options: Options) -> str:
@@ -116,7 +120,7 @@ def label_name(options: Options) -> str:
     return options.label
 
 
-def _read(options: Options, notes: list[str]) -> tuple[dict[str, Dataset], list[str]]:
+def _read(options: Options, notes: list[str]) -> tuple[dict[str, Dataset], list[str], str | None]:
     label = label_name(options)
     column = label if options.label is not None else None
     reading: dict[str, Any] = {
@@ -139,9 +143,17 @@ def _read(options: Options, notes: list[str]) -> tuple[dict[str, Dataset], list[
         datasets["test"] = read_test(options, reading["text_columns"], notes)
     elif isinstance(options.test, float) and options.test:
         rest, datasets["test"] = _hold_out(rest, classes, label, options.test, rng, "--test")
+    if options.chooses_solver and _n_parameters(rest, classes, options) <= EXACT_PARAMETERS:
+        options = replace(options, solver="exact")
     if options.validation_share:
         rest, datasets["validation"] = _hold_out(rest, classes, label, options.validation_share, rng, "--validation")
-    return {"training": rest, **datasets}, classes
+    return {"training": rest, **datasets}, classes, options.solver
+
+
+def _n_parameters(dataset: Dataset, classes: list[str], options: Options) -> int:
+    """Return how many weights and biases a linear model of these rows has."""
+    encoder = fit_encoder(dataset, options.categorical, options.text, options.text_features)
+    return (width(encoder) + 1) * len(classes)
 
 
 def read_test(options: Options, text_columns: Collection[str], notes: list[str]) -> Dataset:

@@ -9,6 +9,9 @@ from crossent.errors import invalid_choice, invalid_value
 
 T = TypeVar("T")
 
+# A linear model of no more weights and biases is at its minimum in the time that a few epochs take.
+EXACT_PARAMETERS = 512
+
 
 def layer_sizes(text: str) -> tuple[int, ...]:
     if text.strip().lower() in ("none", "0"):

@@ -19,7 +19,7 @@ from crossent.stored import MISFITS
 if TYPE_CHECKING:
     import scipy.sparse as sp
 
-    from crossent.estimators.softmax_classifier import SoftmaxClassifier
+    from crossent.estimators.softmax_model import SoftmaxModel
 
 _FORMAT = 2
 
@@ -41,7 +41,7 @@ class TrainedModel:
         What it was trained on.
     """
 
-    estimator: SoftmaxClassifier
+    estimator: SoftmaxModel
     encoder: Encoder
     classes: list[str]
     label: str

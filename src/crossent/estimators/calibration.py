@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
 from scipy.sparse import issparse
 
 Array = npt.NDArray[Any]
@@ -44,6 +43,8 @@ def fit_temperature(blocks: Callable[[], Blocks], labels: npt.NDArray[np.int64] 
     >>> round(fit_temperature(lambda: [(slice(None), 5 * logits)], labels, None), 1)
     5.0
     """
+    from scipy.optimize import minimize_scalar
+
     kept: list[tuple[slice, Array]] | None = []
     hit, values = 0.0, 0
     for rows, z in _from_greatest(blocks()):

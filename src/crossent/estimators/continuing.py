@@ -59,7 +59,7 @@ class ContinuingMixin:
     def _described(self: Any) -> dict[str, str]:
         """Return the parameters that make up a run, for its checkpoint."""
         without_influence = ("callbacks", "checkpoint", "verbose", "random_state")
-        given = self.get_params(deep=False).items()
+        given = self.parameters().items()
         run = {name: repr(value) for name, value in given if name not in without_influence}
         seeded = isinstance(self.random_state, (int, np.integer))
         run["random_state"] = repr(self.random_state) if seeded else type(self.random_state).__name__

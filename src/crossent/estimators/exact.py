@@ -7,7 +7,7 @@ from typing import Any
 import numpy.typing as npt
 
 from crossent.errors import invalid_value
-from crossent.estimators.scikit_learn_callbacks import EpochTasks
+from crossent.estimators.epoch_tasks import EpochTasks
 from crossent.training.events import Callback
 from crossent.training.exact import ExactOptions, minimize_exactly
 from crossent.training.examples import Examples

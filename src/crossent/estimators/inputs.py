@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.utils.validation import validate_data
 
 from crossent.errors import invalid_type
 from crossent.estimators.features import as_rows, check_finite, engine_dtype
@@ -24,25 +23,18 @@ class InputsMixin:
     classes_: Array
     _dtype: np.dtype[Any]
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()  # type: ignore[misc]
-        tags.input_tags.sparse = True
-        return tags
-
     def _features(self: Any, X: Any, *, reset: bool, argument: str = "X", least_rows: int = 1) -> Any:
-        x = validate_data(
-            self,
-            X,
-            reset=reset,
-            accept_sparse=("csr", "csc"),
-            dtype="numeric",
-            ensure_all_finite=False,
-            ensure_min_samples=least_rows,
-        )
+        x = self._checked(X, reset=reset, least_rows=least_rows)
         check_finite(x, getattr(self, "feature_names_in_", None), argument)
         if reset:
             self._dtype = engine_dtype(x.dtype) if self.dtype is None else np.dtype(self.dtype)
         return as_rows(x, self._dtype)
+
+    def _checked(self: Any, X: Any, *, reset: bool, least_rows: int) -> Any:
+        """Return rows of numbers with as many features as before, unless they are to be the first."""
+        if reset:
+            self.n_features_in_ = X.shape[1]
+        return X
 
     def _examples(
         self: Any, x: Any, y: Any, sample_weight: Any, classes: Any, *, weights: Array | None = None

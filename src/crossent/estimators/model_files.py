@@ -7,22 +7,25 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save as dump_tensors
-from sklearn.utils.validation import check_is_fitted
 
 from crossent.errors import DataError, invalid_type, invalid_value
 from crossent.estimators.parameters import check_parameters
-from crossent.estimators.softmax_classifier import SoftmaxClassifier
+from crossent.estimators.prediction import check_is_fitted
+from crossent.estimators.softmax_model import SoftmaxModel
 from crossent.replace_directory import replace_directory
 from crossent.stored import MISFITS, alike, parse_tensors, read_bytes, read_json, sha256
 
+if TYPE_CHECKING:
+    from crossent.estimators.softmax_classifier import SoftmaxClassifier
+
 Array = npt.NDArray[Any]
 WEIGHTS, MODEL = "weights.safetensors", "model.json"
-FORMAT, FORMAT_VERSION = "crossent-model", 1
+FORMAT, FORMAT_VERSION, ESTIMATOR = "crossent-model", 1, "SoftmaxClassifier"
 # What a training run that was cut short leaves in the directory of its model.
 UNFINISHED = "unfinished"
 MOST_BYTES_OF_CLASSES = 2**28
@@ -49,7 +52,7 @@ class LoadedModel:
 
 def save_model(
     directory: str | Path,
-    estimator: SoftmaxClassifier,
+    estimator: SoftmaxModel,
     *,
     extra_tensors: Mapping[str, Array] | None = None,
     extra: Mapping[str, Any] | None = None,
@@ -84,7 +87,7 @@ def save_model(
     tensors |= {f"extra.{name}": np.asarray(array) for name, array in (extra_tensors or {}).items()}
     weights = dump_tensors({name: np.ascontiguousarray(array) for name, array in tensors.items()})
     content = {
-        "estimator": type(estimator).__name__,
+        "estimator": ESTIMATOR if type(estimator) is SoftmaxModel else type(estimator).__name__,
         "parameters": _parameters(estimator),
         "classes": _classes_out(estimator.classes_),
         "n_features_in": estimator.n_features_in_,
@@ -150,8 +153,10 @@ def _read_tensors(path: Path, checksum: str) -> dict[str, Array]:
 
 
 def _rebuild(content: Mapping[str, Any], tensors: Mapping[str, Array]) -> LoadedModel:
-    if content["estimator"] != SoftmaxClassifier.__name__:
-        raise invalid_value("estimator", content["estimator"], SoftmaxClassifier.__name__)
+    from crossent.estimators.softmax_classifier import SoftmaxClassifier
+
+    if content["estimator"] != ESTIMATOR:
+        raise invalid_value("estimator", content["estimator"], ESTIMATOR)
     parameters = dict(content["parameters"])
     parameters["hidden_layer_sizes"] = tuple(parameters["hidden_layer_sizes"])
     if isinstance(parameters["class_weight"], list):
@@ -177,8 +182,8 @@ def _rebuild(content: Mapping[str, Any], tensors: Mapping[str, Array]) -> Loaded
     return LoadedModel(model, extra_tensors, dict(content["extra"]))
 
 
-def _parameters(estimator: SoftmaxClassifier) -> dict[str, Any]:
-    parameters = dict(estimator.get_params(deep=False))
+def _parameters(estimator: SoftmaxModel) -> dict[str, Any]:
+    parameters = estimator.parameters()
     for name in ("callbacks", "checkpoint"):
         del parameters[name]
     parameters["hidden_layer_sizes"] = [int(size) for size in parameters["hidden_layer_sizes"]]

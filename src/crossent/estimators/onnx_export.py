@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.utils.validation import check_is_fitted
 
 from crossent.errors import invalid_type
-from crossent.estimators.softmax_classifier import SoftmaxClassifier
+from crossent.estimators.prediction import check_is_fitted
+from crossent.estimators.softmax_model import SoftmaxModel
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -82,7 +82,7 @@ class Graph:
         return self._onnx.helper.make_tensor_value_info(name, self._type(dtype), shape)
 
 
-def to_onnx(estimator: SoftmaxClassifier) -> ModelProto:
+def to_onnx(estimator: SoftmaxModel) -> ModelProto:
     """Return a fitted classifier as an ONNX model.
 
     Its input ``X``, (n, d) in the classifier's dtype, gives ``label`` (n,) and ``probabilities`` (n, C), the columns in
@@ -98,6 +98,7 @@ def to_onnx(estimator: SoftmaxClassifier) -> ModelProto:
     Examples
     --------
     >>> from sklearn.datasets import load_iris
+    >>> from crossent.estimators import SoftmaxClassifier
     >>> model = SoftmaxClassifier(random_state=0).fit(*load_iris(return_X_y=True))
     >>> [output.name for output in to_onnx(model).graph.output]
     ['label', 'probabilities']
@@ -108,9 +109,7 @@ def to_onnx(estimator: SoftmaxClassifier) -> ModelProto:
     return add_classifier(graph, x, estimator, onnx_classes(estimator.classes_), {})
 
 
-def add_classifier(
-    graph: Graph, x: str, estimator: SoftmaxClassifier, classes: Array, notes: dict[str, str]
-) -> ModelProto:
+def add_classifier(graph: Graph, x: str, estimator: SoftmaxModel, classes: Array, notes: dict[str, str]) -> ModelProto:
     """Return the model that classifies the features ``x``, in the estimator's dtype."""
     dtype = estimator._dtype
     for at, (weight, bias) in enumerate(zip(estimator.coefs_, estimator.intercepts_, strict=True)):

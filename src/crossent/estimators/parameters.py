@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_random_state
 
 from crossent.errors import invalid_choice, invalid_type, invalid_value
 from crossent.estimators.exact import check_exact
@@ -62,6 +61,8 @@ def as_generator(random_state: Any) -> np.random.Generator:
         return random_state
     if isinstance(random_state, numbers.Integral):
         return np.random.default_rng(int(random_state))
+    from sklearn.utils import check_random_state
+
     return np.random.default_rng(check_random_state(random_state).randint(2**31 - 1))
 
 

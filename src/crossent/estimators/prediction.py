@@ -8,9 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import issparse
-from sklearn.base import ClassifierMixin
-from sklearn.metrics import accuracy_score
-from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
 from crossent.estimators.probabilities import log_softmax, softmax
@@ -22,7 +19,7 @@ PREDICTED_ROWS = 8192
 PREDICTED_VALUES = 2**20
 
 
-class PredictionMixin(ClassifierMixin):  # type: ignore[misc]
+class PredictionMixin:
     """The predictions of a classifier that has ``coefs_``, ``intercepts_``, ``classes_`` and ``temperature_``."""
 
     classes_: Array
@@ -61,6 +58,8 @@ class PredictionMixin(ClassifierMixin):  # type: ignore[misc]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the accuracy; for probabilities y, of hitting the most probable class."""
+        from sklearn.metrics import accuracy_score
+
         truth = y
         if is_soft(y):
             probs = y.tocsr() if issparse(y) else np.asarray(y)
@@ -114,6 +113,14 @@ class PredictionMixin(ClassifierMixin):  # type: ignore[misc]
             x = _product(x, weight, bias)
             np.maximum(x, 0, out=x)
         return _product(x, self.coefs_[-1], self.intercepts_[-1])
+
+
+def check_is_fitted(model: Any) -> None:
+    """Raise scikit-learn's NotFittedError if the model has no weights yet."""
+    if not hasattr(model, "coefs_"):
+        from sklearn.utils.validation import check_is_fitted as refuse
+
+        refuse(model, "coefs_")
 
 
 def _product(x: Any, weight: Array, bias: Array) -> Array:

@@ -84,7 +84,7 @@ class SpreadMixin:
 
     def _agree(self: Any, ranks: Ranks, x: Any, y: Any, classes: Any) -> None:
         """Compare what has to be the same on every rank, once, before any rows are."""
-        given = {name: repr(value) for name, value in self.get_params(deep=False).items() if name not in OWN}
+        given = {name: repr(value) for name, value in self.parameters().items() if name not in OWN}
         ranks.agree_on(
             {
                 **dict(sorted(given.items())),

@@ -8,15 +8,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.utils.metaestimators import available_if
 
 from crossent.errors import invalid_value
 from crossent.estimators.batches import Batch, open_batches
-from crossent.estimators.exact import never_sees_all_rows
 from crossent.estimators.features import mean_square_length
 from crossent.estimators.parameters import as_generator, check_parameters
 from crossent.estimators.prediction import PredictionMixin
-from crossent.estimators.scikit_learn_callbacks import with_callbacks
 from crossent.estimators.survey import StreamedBlocks, Survey
 from crossent.estimators.truth import class_names, class_weights, is_soft, label_vector, read_truth
 from crossent.estimators.weights import check_sample_weight
@@ -33,7 +30,6 @@ class StreamingMixin(PredictionMixin):
     _examples: Callable[..., Examples]
     _problem: Callable[..., Problem]
 
-    @available_if(never_sees_all_rows)  # type: ignore[untyped-decorator]
     def partial_fit(self: Any, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Any:
         """Learn from some more rows, in one pass over them.
 
@@ -96,8 +92,6 @@ class StreamingMixin(PredictionMixin):
             self._keep_stream(loss, first)
         return self
 
-    @available_if(never_sees_all_rows)  # type: ignore[untyped-decorator]
-    @with_callbacks
     def fit_stream(
         self: Any,
         batches: Iterable[Any] | Callable[[], Iterable[Any]] | str | Path,

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import issparse
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import column_or_1d
 
 from crossent.errors import invalid_type, invalid_value
 
@@ -99,6 +97,12 @@ def _first_bad(probs: Any, bad: npt.NDArray[np.bool_]) -> tuple[int, int, float]
 
 def label_vector(y: Any, argument: str = "y") -> Array:
     """Return labels as a vector; a column of them is taken with scikit-learn's DataConversionWarning."""
+    if y.ndim == 1 and y.dtype.kind in "iu" and len(y) and int(y.max()) - int(y.min()) < len(y) // 2:
+        # Whole numbers, and no more of them than classes may be: scikit-learn would find nothing wrong.
+        return np.asarray(y)
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import column_or_1d
+
     labels: Array = column_or_1d(y, warn=True)
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         row = int(np.argmin(np.isfinite(labels)))

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import issparse
-from sklearn.model_selection import train_test_split
 
 from crossent.errors import invalid_value
 from crossent.training import Examples
@@ -35,6 +34,9 @@ def check_sample_weight(sample_weight: Any, n_rows: int, *, may_be_zero: bool = 
 
 def hold_out(examples: Examples, fraction: float, rng: np.random.Generator) -> tuple[Examples, Examples]:
     """Split off a part, stratified by label; the rows that stay keep their place, the others lose their weight."""
+    # It loads a third of scikit-learn, which a fit that holds nothing out can do without.
+    from sklearn.model_selection import train_test_split
+
     weight = np.ones(examples.n_rows) if examples.sample_weight is None else examples.sample_weight.copy()
     rows = np.flatnonzero(weight)
     n_out = math.ceil(fraction * len(rows))

@@ -8,7 +8,6 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.exceptions import ConvergenceWarning
 
 from crossent.training.network import Array
 from crossent.training.options import Gap, TrainingResult
@@ -18,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 # Rows that the gradient is taken from where there are more, and those that the features' squares are from.
 GRADIENT_ROWS, SQUARE_ROWS = 8192, 2048
 # Each batch costs a few passes over the parameters and its logits: of large models there are fewer.
-GRADIENT_ENTRIES, FEWEST_GRADIENTS = 2**25, 4
+GRADIENT_ENTRIES, FEWEST_GRADIENTS = 2**25, 2
 # Parameters that are looked at together, in float64.
 BLOCK_ENTRIES = 2**22
 # Relative to the log-loss of the class shares: a good model of minibatch SGD stays below.
@@ -33,9 +32,9 @@ def measure_gap(problem: Problem, theta: Array, order: Indices, l1: float, n_row
     it by ``|g_j|^2 / (2 h_j)`` or more. Where the slopes come from some of the rows, their expected squared error is
     taken off.
     """
-    entries = theta.size + problem.batch_rows * problem.layer_sizes[-1]
+    entries = theta.size + problem.most_rows * problem.layer_sizes[-1]
     most_batches = max(FEWEST_GRADIENTS, GRADIENT_ENTRIES // entries)
-    rows = order[: min(GRADIENT_ROWS, most_batches * problem.batch_rows)]
+    rows = order[: min(GRADIENT_ROWS, most_batches * problem.most_rows)]
     features, classes = problem.layer_sizes
     mean, errors = _mean_gradient(problem, theta, rows)
     if len(rows) == n_rows:
@@ -64,14 +63,15 @@ def measure_gap(problem: Problem, theta: Array, order: Indices, l1: float, n_row
 
 def _mean_gradient(problem: Problem, theta: Array, rows: Indices) -> tuple[Array, Floats]:
     """Return the mean gradient over batches of the rows, and its expected squared error summed over each feature."""
-    n_batches = -(-len(rows) // problem.batch_rows)
+    n_batches = max(min(2, len(rows)), -(-len(rows) // problem.most_rows))
     bounds = np.arange(n_batches + 1) * len(rows) // n_batches
     classes = problem.layer_sizes[-1]
     # The sums of a few batches of a large model are exact enough in the dtype of its parameters.
     dtype = np.float64 if theta.size <= BLOCK_ENTRIES else theta.dtype
     total, squares = np.zeros(theta.size, dtype), np.zeros(theta.size // classes)
+    part = np.empty_like(theta)
     for begin, end in pairwise(bounds):
-        grad = problem.batch_gradient(theta, rows[begin:end]).astype(dtype, copy=False)
+        grad = problem.batch_gradient(theta, rows[begin:end], out=part).astype(dtype, copy=False)
         grad *= (end - begin) / len(rows)
         total += grad
         squares += _square_sums(grad, classes)
@@ -99,8 +99,10 @@ def warn_of_trouble(result: TrainingResult, constant_loss: float, feature_names:
     """Warn of divergence, and of an end far from the minimum."""
     for text in (_divergence(result), _distance(result, constant_loss, feature_names)):
         if text:
+            from sklearn.exceptions import ConvergenceWarning
+
             # At the caller of fit, not at the engine.
-            warnings.warn(text, ConvergenceWarning, stacklevel=5)
+            warnings.warn(text, ConvergenceWarning, stacklevel=6)
 
 
 def _divergence(result: TrainingResult) -> str:

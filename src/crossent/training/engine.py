@@ -20,7 +20,7 @@ from crossent.training.learning_rate import (
     feature_factors,
     measure,
     rate_scale,
-    share_of_long_run,
+    share_of_run,
 )
 from crossent.training.network import Array, fold_center, layers
 from crossent.training.optimizer import Optimizer
@@ -174,7 +174,10 @@ class Run:
         self.optimizer.feature_scale = scale.root_mean_square
         self.optimizer.start(self.theta)
         self.constant_loss = problem.constant_loss()
-        first_loss = problem.loss(self.theta, self.order[:PROBE_ROWS])
+        # A linear model begins as the constant prediction.
+        first_loss = 0.0
+        if not self._cold or self.initial is not None:
+            first_loss = problem.loss(self.theta, self.order[:PROBE_ROWS])
         # The margin is for data whose constant prediction is all but certain. A network that was a little worse than
         # that has lost units for good; a linear model loses nothing.
         times = 2.0 if self.initial is None else 1.1
@@ -182,11 +185,16 @@ class Run:
         if self.store is not None and (stored := self.store.load()) is not None:
             restore(self, stored)
         elif options.learning_rate is None:
+            falls = options.optimizer == "sgd" and options.schedule != "constant"
             self.rate = choose_learning_rate(
-                problem, self.theta, self.order, self.optimizer, scale, 100 * self.loss_limit
+                problem,
+                self.theta,
+                self.order,
+                self.optimizer,
+                scale,
+                100 * self.loss_limit,
+                share=share_of_run(options.max_epochs) if falls else 1.0,
             )
-            if options.optimizer == "sgd" and options.schedule != "constant":
-                self.rate *= share_of_long_run(options.max_epochs)
         else:
             self.rate = float(options.learning_rate)
 
@@ -196,7 +204,8 @@ class Run:
             while self.epoch <= self.last_epoch:
                 if self.block == 0:
                     self.epoch_seed = int(self.rng.integers(2**62))
-                    self.epoch_start = self.theta.copy()
+                    if self.epoch > 1:
+                        self.epoch_start = self.theta.copy()
                 self._end_epoch(self._epoch())
             if self.cooldown_reason:
                 self.result.stop_reason = self.cooldown_reason

@@ -6,10 +6,9 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import OptimizeResult, minimize
-from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from crossent.training.blocks import InMemory
@@ -26,6 +25,9 @@ from crossent.training.preconditioner import (
     Preconditioner,
 )
 from crossent.training.problem import Problem
+
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
 
 # Pairs of steps and slopes that L-BFGS keeps, fewer where they would take more than so many numbers.
 MOST_PAIRS, LEAST_PAIRS, PAIR_ENTRIES = 40, 5, 1 << 25
@@ -206,6 +208,8 @@ class _Run:
         left = min(iterations, self.options.max_iter - self.result.n_epochs)
         if self._is_over():
             return False
+        from scipy.optimize import minimize
+
         self.tried = self.point
         end = minimize(
             self._value_and_slopes,
@@ -298,6 +302,8 @@ class _Run:
         return Gap(float(bounds[best]), best if best < self.shape[0] else None, float(np.sqrt(squares.sum())))
 
     def _warn(self) -> None:
+        from sklearn.exceptions import ConvergenceWarning
+
         why = {
             "max_epochs": f"after {self.result.n_epochs} iterations, all it may take: raise max_epochs",
             "precision": f"after {self.result.n_epochs} iterations, because float64 tells no lower objective apart",
@@ -308,5 +314,5 @@ class _Run:
             f"{norm:.2g}), where tol = {self.options.tol:g} was asked for.",
             ConvergenceWarning,
             # At the caller of fit, not at the solver.
-            stacklevel=5,
+            stacklevel=6,
         )

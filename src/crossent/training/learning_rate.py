@@ -22,7 +22,7 @@ MAX_HALVINGS, MAX_DOUBLINGS = 12, 2
 # How much lower another step must end: less is noise.
 CLEARLY_LOWER = 0.98
 # A step that is best for so many epochs is too long for more: what the rows teach after that is their noise.
-SHORT_RUN, LEAST_OF_LONG_RUN = 4, 0.25
+SHORT_RUN, LEAST_OF_LONG_RUN, MOST_OF_SHORT_RUN = 4, 0.25, 2.0
 # Where the search for a network's step begins, and Adam's steps, for features whose mean square is 1.
 NETWORK_RATE = 0.1
 ADAM_NETWORK_RATE = 0.003
@@ -125,7 +125,14 @@ def rate_scale(problem: Problem, scale: Scale, optimizer: Name) -> npt.NDArray[n
 
 
 def choose_learning_rate(
-    problem: Problem, theta: Array, order: Indices, optimizer: Optimizer, scale: Scale, loss_limit: float = np.inf
+    problem: Problem,
+    theta: Array,
+    order: Indices,
+    optimizer: Optimizer,
+    scale: Scale,
+    loss_limit: float = np.inf,
+    *,
+    share: float = 1.0,
 ) -> float:
     """Return the step size that ``learning_rate="auto"`` stands for.
 
@@ -134,7 +141,10 @@ def choose_learning_rate(
     ``2 (1 + momentum) / L``; the step is half of that, ``(1 + momentum) / L``.
 
     Batches of B of the n rows add noise: one may hold rows of much weight or length. With the noise t of ``Scale``,
-    momentum carrying it on, the step is at most ``(1 - momentum) (2 B / t) (n - 1) / (n - B) / lambda_max``.
+    momentum carrying it on, the step is at most ``(1 - momentum) (2 B / t) (n - 1) / (n - B) / lambda_max``, half of
+    what is stable.
+
+    Of this a run takes the ``share`` that suits its length; one over 1 is of the second bound alone.
 
     Schedule-free descent takes what momentum makes of this in the long run, ``1 / (1 - momentum)`` times as much.
     Adam's step is 0.005 over the features' root mean square.
@@ -151,15 +161,15 @@ def choose_learning_rate(
     long_run = 1 / (1 - optimizer.momentum) if optimizer.name == "schedule-free" else 1.0
     if len(problem.layer_sizes) > 2:
         start = ADAM_NETWORK_RATE if optimizer.name == "adam" else NETWORK_RATE * long_run
-        return _tried_out(problem, theta, order, start, optimizer, loss_limit)
+        return min(share, 1.0) * _tried_out(problem, theta, order, start, optimizer, loss_limit)
     if optimizer.name == "adam":
         return ADAM_RATE / scale.root_mean_square
     # The bias sees a constant feature of 1: apart from the others where rows are centred, mixed with them if not.
     top = 1.0 if problem.center is not None else 2.0
-    rate = (1 + optimizer.momentum) / (top / 2 + problem.alpha / scale.greatest_moment)
+    rate = min(share, 1.0) * (1 + optimizer.momentum) / (top / 2 + problem.alpha / scale.greatest_moment)
     n, batch = len(problem.kept), problem.batch_rows
     if batch < n:
-        rate = min(rate, (1 - optimizer.momentum) * 2 * batch / scale.noise * (n - 1) / (n - batch))
+        rate = min(rate, share * (1 - optimizer.momentum) * 2 * batch / scale.noise * (n - 1) / (n - batch))
     return rate * long_run / scale.greatest_moment
 
 
@@ -175,20 +185,21 @@ def _largest_eigenvalue(rows: CentredRows, mass: npt.NDArray[np.float64], n_feat
     return length
 
 
-def share_of_long_run(epochs: int) -> float:
+def share_of_run(epochs: int) -> float:
     """Return the share of the step to take in a run of so many epochs, in which it is brought down to 0.
 
-    It is ``sqrt(4 / epochs)``, between 1/4 and 1: as the best step of descent with noise falls with the root of the
-    number of steps, once the rows repeat. Beyond that a run is long for want of rows, not of precision.
+    It is ``sqrt(4 / epochs)``, between 1/4 and 2: as the best step of descent with noise falls with the root of the
+    number of steps. Beyond that a run is long for want of rows, not of precision; a step over twice as long would not
+    be stable.
 
     References
     ----------
     Defazio et al., "Optimal Linear Decay Learning Rate Schedules and Further Refinements", 2023, section 2.
 
-    >>> share_of_long_run(3), share_of_long_run(16)
-    (1.0, 0.5)
+    >>> share_of_run(1), share_of_run(4), share_of_run(16)
+    (2.0, 1.0, 0.5)
     """
-    return float(np.clip(np.sqrt(SHORT_RUN / epochs), LEAST_OF_LONG_RUN, 1.0))
+    return float(np.clip(np.sqrt(SHORT_RUN / epochs), LEAST_OF_LONG_RUN, MOST_OF_SHORT_RUN))
 
 
 def _tried_out(

@@ -15,6 +15,8 @@ from crossent import _native
 from crossent.training.examples import Examples
 
 Array = npt.NDArray[Any]
+# Of weights that are taken in float64 together.
+BLOCK_ENTRIES = 2**20
 
 
 def native_network(
@@ -98,9 +100,15 @@ def fold_center(theta: Array, layer_sizes: Sequence[int], center: Array | None, 
     folded = theta.copy()
     weights, biases = layers(folded, layer_sizes)
     if center is not None:
-        shift = center.astype(np.float64) @ weights[0].astype(np.float64)
+        shift = np.zeros(len(biases[0]))
+        # Block by block: all weights in float64 would take twice their memory.
+        step = max(1, BLOCK_ENTRIES // len(shift))
+        for first in range(0, len(center), step):
+            block = slice(first, first + step)
+            shift += center[block].astype(np.float64) @ weights[0][block].astype(np.float64)
         biases[0][...] = biases[0] - shift
-    weights[0][...] *= scale
+    if scale != 1:
+        weights[0][...] *= scale
     return folded
 
 

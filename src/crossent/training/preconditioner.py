@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cholesky, solve_triangular
 from scipy.sparse import issparse
-from scipy.special import softmax
 
 from crossent.training.centred import CentredRows
 from crossent.training.examples import Examples
@@ -103,6 +102,8 @@ class HessianPreconditioner:
     """
 
     def __init__(self, examples: Examples, center: Floats, alpha: float, weight: Floats, bias: Floats) -> None:
+        from scipy.special import softmax
+
         self._shape = d, c = weight.shape
         mass = examples.row_mass()
         probs = np.empty((examples.n_rows, c), examples.dtype)

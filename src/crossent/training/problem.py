@@ -54,6 +54,8 @@ class Problem:
         The rows with any mass. The others take no part: not in a batch, not in a mean.
     bounds : (n_batches + 1,) array of int
         Where an epoch's batches begin: all of one size but for one row, so that no step is a noisy one.
+    most_rows : int
+        That a gradient can be of at once.
     center : (d,) array or None
         The mean row, subtracted from every row.
     """
@@ -83,12 +85,9 @@ class Problem:
             self.center = examples.center(self.row_mass) if center else None
         self._mass_per_row = float(self.row_mass[self.kept].mean()) if mass_per_row is None else mass_per_row
         self._rows = native_rows(examples, self.center)
-        self._network = native_network(
-            self.layer_sizes,
-            examples.dtype,
-            max_rows=max(self.batch_rows, min(EVALUATION_ROWS, 1 + EVALUATION_ENTRIES // max(self.layer_sizes[1:]))),
-            n_threads=n_threads,
-        )
+        evaluated = min(EVALUATION_ROWS, 1 + EVALUATION_ENTRIES // max(self.layer_sizes[1:]))
+        self.most_rows = max(self.batch_rows, evaluated)
+        self._network = native_network(self.layer_sizes, examples.dtype, max_rows=self.most_rows, n_threads=n_threads)
 
     def initial_parameters(self, rng: np.random.Generator) -> Array:
         """Return the parameters before the first step."""
@@ -206,9 +205,9 @@ class Problem:
             grad += part
         return total / total_mass, grad
 
-    def batch_gradient(self, theta: Array, order: Indices) -> Array:
+    def batch_gradient(self, theta: Array, order: Indices, *, out: Array | None = None) -> Array:
         """Return the gradient of a batch's loss, as a step takes it."""
-        grad = np.empty_like(theta)
+        grad = np.empty_like(theta) if out is None else out
         self._network.gradient(self._rows, order, theta, 1 / (self._mass_per_row * len(order)), grad)
         return grad
 

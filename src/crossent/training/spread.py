@@ -152,9 +152,9 @@ class SpreadProblem(Problem):
         self._ranks.sum(total)
         return float(total[0] / self.row_mass[order].sum())
 
-    def batch_gradient(self, theta: Array, order: Indices) -> Array:
+    def batch_gradient(self, theta: Array, order: Indices, *, out: Array | None = None) -> Array:
         """Return the gradient of a batch's loss, as a step takes it."""
-        grad = np.empty_like(theta)
+        grad = np.empty_like(theta) if out is None else out
         own = self._own(order, self._begin, self.examples.n_rows)[1]
         self._network.gradient(self._rows, own, theta, 1 / (self._mass_per_row * len(order)), grad)
         self._ranks.sum(grad)

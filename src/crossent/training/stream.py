@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from crossent.training.examples import Examples, Floats
@@ -187,6 +186,8 @@ class Stream:
                 break
             self.halved, halvings = self.halved / 2, halvings + 1
         if halvings:
+            from sklearn.exceptions import ConvergenceWarning
+
             warnings.warn(
                 f"The training diverged. The learning rate was halved ({halvings} x) to {self.halved * rate:.3g}, and "
                 "the training went on from the last good parameters.",
