@@ -327,6 +327,35 @@ void bind_type(nb::module_& m, const char* name) {
            "Write the derivative by the values of the entries.");
 }
 
+template <class A>
+void add_thin(Logits<A> grad, std::int64_t first, Given<double> threshold, std::uint64_t seed,
+              Given<std::int64_t> row_number, Matrix<A> x, Matrix<A> weight, MutableMatrix<A> x_grad,
+              MutableMatrix<A> weight_grad, int n_threads) {
+  const auto count = static_cast<std::int64_t>(grad.shape(0)), width = static_cast<std::int64_t>(grad.shape(1)),
+             d = static_cast<std::int64_t>(x.shape(1));
+  require(width <= 1 || grad.stride(1) == 1, "a row of grad must lie in one piece");
+  require(static_cast<std::int64_t>(x.shape(0)) == count, "x must have the rows of grad");
+  require(static_cast<std::int64_t>(weight.shape(0)) == width && static_cast<std::int64_t>(weight.shape(1)) == d,
+          "weight must have grad's classes and x's features");
+  require(threshold && row_number && first >= 0 && n_threads >= 1, "threshold, row_number, first or n_threads");
+  const double* limit = pointer(threshold, count, "threshold must have an entry per row");
+  const Thinning thinning{1, seed, pointer(row_number, count, "row_number must have an entry per row")};
+  A* of_x = room(x_grad, count, d, "x_grad must have the shape of x");
+  A* of_weight = room(weight_grad, width, d, "weight_grad must have the shape of the weight");
+  const Tile<A> tile{grad.data(), grad.stride(0), first, width, 0, count};
+  nb::gil_scoped_release release;
+  add_thin_products(tile, thinning, limit, d, x.data(), weight.data(), of_x, of_weight, n_threads);
+}
+
+template <class A>
+void bind_thin(nb::module_& m) {
+  m.def("add_thin_products", &add_thin<A>, nb::arg("grad").noconvert(), nb::arg("first"),
+        nb::arg("threshold").noconvert(), nb::arg("seed"), nb::arg("row_number").noconvert(), nb::arg("x").noconvert(),
+        nb::arg("weight").noconvert(), nb::arg("x_grad").noconvert().none(), nb::arg("weight_grad").noconvert().none(),
+        nb::arg("n_threads"),
+        "Round small entries of a gradient's tile at random, and add its products with the weight and x.");
+}
+
 }  // namespace
 }  // namespace crossent::head
 
@@ -335,4 +364,6 @@ void bind_head(nb::module_& m) {
   crossent::head::bind_type<double>(m, "HeadRows64");
   crossent::head::bind_head_type<float>(m, "Head32");
   crossent::head::bind_head_type<double>(m, "Head64");
+  crossent::head::bind_thin<float>(m);
+  crossent::head::bind_thin<double>(m);
 }

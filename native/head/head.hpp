@@ -146,11 +146,15 @@ class Head {
       if (part != nullptr) products.x_grad(count, tile.width, grad, rows, fresh_part, part);
       return;
     }
-    sparse.take(chunk.rows, tile, grad, thinning, products.scale);
+    sparse.take(
+        tile, grad, tile.width, thinning,
+        [&](std::int64_t row) { return thinning.threshold * chunk.rows.row[row].truth; }, products.scale);
     if (weight_grad != nullptr && fresh) std::fill(weight_grad, weight_grad + tile.width * d, A(0));
     if (part != nullptr && fresh_part) std::fill(part, part + count * d, A(0));
     if (part != nullptr) sparse.add_x_grad(d, rows, part);
-    if (weight_grad != nullptr) sparse.add_weight_grad(d, x, weight_grad);
+    if (weight_grad == nullptr) return;
+    sparse.sort();
+    sparse.add_weight_grad(d, x, 0, tile.width, weight_grad);
   }
 
   void add_parts(const Chunk<A>& chunk, const Outputs<A>& out) const {
