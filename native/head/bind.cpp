@@ -85,11 +85,12 @@ struct Held {
     return {z.data(), z.stride(0), first, width, 0, chunk.rows.count};
   }
 
-  void finish(Logits<A> z, std::int64_t first, Given<A> bias) {
+  void add_bias(Logits<A> z, std::int64_t first, Given<A> bias) {
     const Tile<A> all = tile(z, first);
     const A* added = pointer(bias, chunk.rows.classes, "bias must have an entry per class");
+    require(added != nullptr, "bias: None");
     nb::gil_scoped_release release;
-    chunk.finish(all, added);
+    chunk.add_bias(all, added);
   }
 
   void survey(Logits<A> z, std::int64_t first, std::int64_t group) {
@@ -301,10 +302,10 @@ void bind_type(nb::module_& m, const char* name) {
            nb::arg("probs").noconvert().none(), nb::arg("class_weight").noconvert().none(), nb::arg("smoothing"),
            nb::arg("row_weight").noconvert().none(), nb::arg("z_weight").noconvert().none(), nb::arg("z_loss"),
            nb::arg("scale"), nb::arg("softcap"), nb::arg("n_threads"))
-      .def("finish", &H::finish, nb::arg("z").noconvert(), nb::arg("first"), nb::arg("bias").noconvert().none(),
-           "Add the bias to a tile of products and cap it.")
+      .def("add_bias", &H::add_bias, nb::arg("z").noconvert(), nb::arg("first"), nb::arg("bias").noconvert(),
+           "Add the bias to a tile of products.")
       .def("survey", &H::survey, nb::arg("z").noconvert(), nb::arg("first"), nb::arg("group"),
-           "Take in a tile of logits; tiles come in the order of their classes.")
+           "Take in a tile of logits, not capped yet; tiles come in the order of their classes.")
       .def("survey_narrow", &H::survey_narrow, nb::arg("product").noconvert(), nb::arg("first"), nb::arg("group"),
            nb::kw_only(), nb::arg("scale"), nb::arg("bias").noconvert().none(),
            nb::arg("entry_product").noconvert().none(),
