@@ -54,7 +54,7 @@ RUNS ?= 1000000
 TARGET ?= all
 fuzz: install ## try a million altered inputs (RUNS=) on each reader (TARGET=) of files and requests; a night
 	cd tests && RUST_BACKTRACE=0 POLARS_MAX_THREADS=1 ../$(BIN)/python -W ignore -m hardening.fuzz $(TARGET) --runs $(RUNS) \
-	  --tally ../build/fuzz.csv
+	  --tally hardening/tried.csv
 
 SAMPLE ?= 20
 mutate: install ## change formulas and kernels one thing at a time (SAMPLE= of each file); list what no test notices

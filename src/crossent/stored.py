@@ -23,10 +23,13 @@ def read_json(path: Path, problem: str = "is no JSON: cut off or altered") -> di
     Raises
     ------
     DataError
-        The file is missing, no JSON, nested deeper than Python can read, or holds no object.
+        The file is missing, no JSON, nested deeper than Python can read, holds no object, or text that is none.
     """
     try:
-        document = json.loads(read_bytes(path))
+        data = read_bytes(path)
+        document = json.loads(data.decode())
+        if b"\\ud" in data.lower():
+            json.dumps(document, ensure_ascii=False).encode()  # half of a surrogate pair is no text
     except (ValueError, RecursionError) as error:
         if isinstance(error, DataError):
             raise

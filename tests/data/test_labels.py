@@ -105,3 +105,9 @@ def test_arrays_without_labels_are_refused(tmp_path):
     np.savez(tmp_path / "t.npz", X=np.eye(2), y=np.array([1j, 2]))
     with pytest.raises(DataError, match="column 'y': is complex128"):
         read_dataset(tmp_path / "t.npz")
+
+
+def test_labels_that_are_no_text_are_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", X=np.eye(2), y=np.array(["a", "\ud800"]))
+    with pytest.raises(DataError, match=r"a\.npz, column 'y': holds what is no text \(surrogates not allowed\)"):
+        read_dataset(tmp_path / "a.npz")

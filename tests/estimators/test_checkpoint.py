@@ -1,5 +1,6 @@
 """A run that is broken off goes on from its checkpoint, in another process too, to the same bits."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,10 +8,12 @@ import sys
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 from sklearn.datasets import load_digits
 
 from crossent.errors import DataError
 from crossent.estimators import SoftmaxClassifier, checkpoints
+from crossent.stored import sha256
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +70,7 @@ def test_interrupted_run_goes_on_to_the_same_bits(digits, tmp_path, parameters):
 
 PROGRAM = """
 import sys, numpy as np
+from safetensors.numpy import load_file, save_file
 from sklearn.datasets import load_digits
 from crossent.estimators import SoftmaxClassifier, checkpoints, save_model
 checkpoints.SECONDS_BETWEEN = 0.0
@@ -143,6 +147,47 @@ def test_damaged_checkpoint_is_named(digits, broken_off, tmp_path, name, harm):
         middle = len(data) // 2
         path.write_bytes(data[:middle] + (bytes([data[middle] ^ 64]) + data[middle + 1 :]) * (harm == "one byte"))
     with pytest.raises(DataError):
+        broken_off.fit(*digits)
+
+
+def replaced(part, name, value):
+    return lambda values: values[part].update({name: value})
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (replaced("result", "loss_curve", ""), r"the stored result has loss_curve = ''"),
+    (replaced("result", "loss_curve", [1.0, "2"]), r"the stored result has loss_curve = \"\[1.0, '2'\]\""),
+    (replaced("result", "n_epochs", 2.5), r"the stored result has n_epochs = '2.5': expected one like 0"),
+    (replaced("run", "epoch", True), r"the stored run has epoch = 'True'"),
+    (replaced("run", "rate", "fast"), r"the stored run has rate = 'fast'"),
+    (replaced("best", "loss", float("nan")), r"the stored best has loss = 'nan'"),
+    (replaced("rng", "bit_generator", "MT19937"), r"the stored state does not fit this run"),
+    (lambda values: values.pop("falling"), r"the stored state does not fit this run \(KeyError\('falling'\)\)"),
+    (lambda values: values["optimizer"].pop("steps"), r"KeyError\('steps'\)"),
+])  # fmt: skip
+def test_a_state_that_no_run_has_is_refused_by_name(digits, broken_off, tmp_path, change, message):
+    path = tmp_path / "run" / "state.json"
+    state = json.loads(path.read_text())
+    change(state["values"])
+    path.write_text(json.dumps(state))
+    with pytest.raises(DataError, match=message):
+        broken_off.fit(*digits)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda arrays: arrays.update(theta=arrays["theta"][1:]), "the stored array 'theta' is float32 of shape"),
+    (lambda arrays: arrays.update(good=arrays["good"].astype(np.float64)), "the stored array 'good' is float64"),
+    (lambda arrays: arrays["state"].fill(np.inf), "the stored array 'state' holds a number that is not finite"),
+    (lambda arrays: arrays.pop("epoch_start"), "the stored state does not fit this run"),
+])  # fmt: skip
+def test_arrays_that_no_run_has_are_refused_by_name(digits, broken_off, tmp_path, change, message):
+    arrays, document = tmp_path / "run" / "state.safetensors", tmp_path / "run" / "state.json"
+    stored = {name: array.copy() for name, array in load_file(arrays).items()}
+    change(stored)
+    save_file(stored, arrays)
+    whole = json.loads(document.read_text()) | {"sha256": sha256(arrays.read_bytes())}
+    document.write_text(json.dumps(whole))
+    with pytest.raises(DataError, match=message):
         broken_off.fit(*digits)
 
 

@@ -53,3 +53,12 @@ def test_model_predicts_in_blocks_what_it_predicts_at_once(monkeypatch):
     monkeypatch.setattr("crossent.estimators.prediction.PREDICTED_ROWS", 7)
     np.testing.assert_allclose(model.predict_proba(x), at_once, rtol=1e-12)
     np.testing.assert_allclose(np.exp(model.predict_log_proba(x)), at_once, rtol=1e-12)
+
+
+def test_logits_beyond_the_range_take_all_or_share_it():
+    inf = np.inf
+    logits = np.array([[inf, 0.0, -inf], [inf, 1.0, inf], [2.0, -inf, 2.0], [-inf, -inf, -inf]], dtype=np.float32)
+    expected = np.array([[1.0, 0.0, 0.0], [0.5, 0.0, 0.5], [0.5, 0.0, 0.5], [1 / 3, 1 / 3, 1 / 3]])
+    np.testing.assert_allclose(softmax(logits), expected, rtol=1e-7)
+    with np.errstate(divide="ignore"):
+        np.testing.assert_allclose(log_softmax(logits), np.log(expected), rtol=1e-7)

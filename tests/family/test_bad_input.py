@@ -29,6 +29,10 @@ LOSS = family.CrossEntropy()
     (lambda: family.Brier().value([0.5, 0.5], [1.0, 1.0]), r"the sum of truth = 2.0: expected 1 within 1e-06"),
     (lambda: LOSS.logit_gradient([0.0, 0.0], 0), r"the sum of exp\(log_probs\) = 2.0"),
     (lambda: LOSS.logit_gradient([np.nan, 0.0], 0), r"log_probs\[0\] = nan"),
+    (lambda: LOSS.logit_gradient([np.inf, 0.0], 0), r"log_probs\[0\] = inf: expected a finite number or -inf"),
+    (lambda: LOSS.value([[1.0], [1.0]], [0, 0]), r"probs.shape = \(2, 1\): expected at least 2 classes"),
+    (lambda: LOSS.value([[0.5, 0.5]] * 3, [[0], [1]]), r"truth.shape = \(2, 1\): expected \(3,\) for integer labels"),
+    (lambda: LOSS.value([0.5, 0.5 + 2e-6], 0), r"the sum of probs = 1.00000\d+: expected 1 within 1e-06"),
     (lambda: family.value_and_logit_gradient(LOSS, [np.inf, 0.0], 0), r"logits\[0\] = inf: expected a finite number"),
     (lambda: family.value_and_logit_gradient(LOSS, [-np.inf, -np.inf], 0), r"a row with at least one finite number"),
 ])  # fmt: skip
@@ -53,3 +57,35 @@ def test_every_loss_is_a_value():
         assert hash(make()) == hash(make())
         with pytest.raises(AttributeError):
             make().name = "another"
+
+
+@pytest.mark.parametrize(("make", "least", "below"), [
+    (family.Focal, 0.0, -5e-324),
+    (family.GeneralizedCrossEntropy, 5e-324, 0.0),
+    (family.GeneralizedCrossEntropy, 1.0, 1.0 + 2e-16),
+    (family.Poly1, -1.0, -1.0 - 3e-16),
+    (lambda alpha: family.SymmetricCrossEntropy(alpha=alpha), 0.0, -5e-324),
+    (lambda beta: family.SymmetricCrossEntropy(beta=beta), 0.0, -5e-324),
+    (lambda least: family.SymmetricCrossEntropy(A=least), -5e-324, 0.0),
+])  # fmt: skip
+def test_parameters_are_taken_up_to_their_bounds(make, least, below):
+    assert make(least).name
+    with pytest.raises(ValueError, match="expected a"):
+        make(below)
+
+
+def test_parameters_have_the_values_that_are_documented():
+    assert family.Focal() == family.Focal(2.0)
+    assert family.GeneralizedCrossEntropy() == family.GeneralizedCrossEntropy(0.7)
+    assert family.Poly1() == family.Poly1(1.0)
+    assert family.SymmetricCrossEntropy() == family.SymmetricCrossEntropy(0.1, 1.0, -4.0)
+
+
+def test_sums_that_are_off_by_rounding_of_another_dtype_are_divided_out():
+    off = np.array([[0.25, 0.75 + 9e-7], [0.5 - 9e-7, 0.5]])
+    want = LOSS.value(off / off.sum(axis=-1, keepdims=True), [0, 1])
+    np.testing.assert_allclose(LOSS.value(off, [0, 1]), want, rtol=4e-16)
+
+
+def test_one_row_is_a_batch_too():
+    assert LOSS.value([[0.25, 0.25, 0.5]], [2]) == [np.log(2.0)]

@@ -42,6 +42,11 @@ def test_the_truth_is_charged_infinitely_where_a_loss_is_unbounded():
         assert np.isfinite(loss.value([1.0, 0.0], 1))
 
 
+def test_where_all_is_predicted_only_what_a_loss_charges_is_infinite():
+    assert family.SymmetricCrossEntropy(0.0, 1.0, -2.0).value([1.0, 0.0], 1) == 2.0
+    np.testing.assert_array_equal(family.Focal(0.0).hessian([1.0, 0.0], 0), [[1.0, 0.0], [0.0, 0.0]])
+
+
 def test_a_logit_far_below_is_charged_what_its_logarithm_says():
     loss, grad = family.value_and_logit_gradient(family.CrossEntropy(), [0.0, -1000.0], 1)
     assert loss == 1000.0

@@ -123,3 +123,13 @@ def test_confident_rows_keep_every_entry(case, classes, rng):
         tiny = np.finfo(np.float64).tiny
         for got, want in [(float(loss), float(value)), *zip(grad.tolist(), slopes, strict=True)]:
             assert abs(got - want) <= 2e-14 * abs(want) + tiny, (logits, label, got, want)
+
+
+def test_the_difference_of_far_logits_keeps_what_its_rounding_loses(rng):
+    for _ in range(20):
+        logits = np.array([rng.uniform(-700, 700), 0.0])
+        logits[1] = logits[0] + rng.uniform(500, 700)
+        loss, grad = value_and_logit_gradient(CASES[0].loss, logits, 1)
+        with mpmath.workdps(DIGITS):
+            want = float(mpmath.log1p(mpmath.exp(mpmath.mpf(logits[0]) - mpmath.mpf(logits[1]))))
+        np.testing.assert_allclose([loss, grad[0], -grad[1]], want, rtol=1e-15)

@@ -18,12 +18,14 @@ import sys
 import time
 import traceback
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from hardening.mutate import LONGEST, mutate, pack, unpack
 
-NAMES = ("model", "checkpoint", "spread", "csv", "columns", "npz", "svmlight", "idx", "request")
+# Columns last: a Parquet file that asks for more memory than there is makes polars end the process.
+NAMES = ("model", "checkpoint", "spread", "csv", "npz", "svmlight", "idx", "request", "columns")
 SEEDS = Path(__file__).parent / "seeds"
 SECONDS_PER_INPUT = 5
 MEMORY = 2 << 30  # beyond what the imports take
@@ -107,6 +109,16 @@ def fuzz(name: str, runs: int, seed: int, seconds: float, last: Path | None, tal
     return list(problems)
 
 
+def told(tally: Path) -> str:
+    """Return how many inputs of each target the tally counts, and the problems that they showed."""
+    tried, problems = Counter[str](), Counter[str]()
+    for line in tally.read_text(encoding="utf-8").splitlines():
+        name, _, inputs, found = line.split(",")
+        tried[name] += int(inputs)
+        problems[name] += int(found)
+    return "\n".join(f"{name}: {tried[name]:,} inputs tried so far, {problems[name]} problems shown" for name in tried)
+
+
 def replay(name: str) -> list[str]:
     """Try the inputs that were kept, and return the problems."""
     from hardening.targets import TARGETS
@@ -149,6 +161,8 @@ def main() -> int:
         if arguments.replay:
             problems += replay(name)
         problems += fuzz(name, arguments.runs, arguments.seed, arguments.seconds, arguments.last, arguments.tally)
+    if arguments.tally is not None:
+        print(told(arguments.tally))
     return 1 if problems else 0
 
 

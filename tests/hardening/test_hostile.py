@@ -6,18 +6,21 @@ import io
 import json
 import os
 import pickle
+import shutil
 import time
 import tracemalloc
 import zipfile
 
 import numpy as np
 import pytest
+from safetensors.numpy import load, save
 
-from crossent.data import load_trained, read_dataset
+from crossent.data import TrainedModel, load_trained, read_dataset, save_trained
+from crossent.data.encoder import TableEncoder
 from crossent.errors import DataError
 from crossent.estimators import SoftmaxClassifier, load_model, save_model
 from crossent.estimators.checkpoints import CheckpointDirectory
-from crossent.stored import sha256
+from crossent.stored import read_bytes, read_json, sha256
 
 X, Y = np.eye(3), np.arange(3)
 
@@ -233,6 +236,62 @@ def test_a_model_whose_values_do_harm(model, kind):
     assert "model.json" in refused(load_model, model)
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """What `crossent train` writes of a table with a number, a category and a text."""
+    folder = tmp_path_factory.mktemp("trained")
+    path = folder / "rows.csv"
+    path.write_text("height,colour,note\n1.5,red,long ago\n2.5,blue,\n,red,now\n3.5,blue,then and now\n")
+    rows = read_dataset(path)
+    encoder = TableEncoder.fit(rows, text=("note",), text_features=4)
+    estimator = SoftmaxClassifier(max_epochs=1, random_state=0).fit(encoder.transform(rows).x, [0, 1, 0, 1])
+    model = TrainedModel(estimator, encoder, ["a", "b"], "kind", np.array([0.5, 0.5]), "rows")
+    save_trained(folder / "model", model)
+    return folder / "model"
+
+
+def column(k, **values):
+    return lambda extra: extra["encoder"]["columns"][k].update(values)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda extra: extra.update(format=1), "was written in format 1: expected 2"),
+    (lambda extra: extra.update(classes=["a", "b", "c"]), "there are names or frequencies of 3 classes, expected 2"),
+    (lambda extra: extra.update(classes="ab"), "ab: expected a list of names"),
+    (lambda extra: extra.update(ignored=[1]), "[1]: expected a list of names"),
+    (lambda extra: extra.update(label=["kind"]), "['kind']: expected the name of the label's column"),
+    (lambda extra: extra.pop("missing"), "KeyError('missing')"),
+    (lambda extra: extra["encoder"]["columns"].pop(), "features, the classifier takes"),
+    (lambda extra: extra.update(encoder={"kind": "sparse", "n_features": 3}), "the encoder makes 3 features"),
+    (lambda extra: extra.update(encoder={"kind": "sparse", "n_features": 8.5}), "TypeError"),
+    (lambda extra: extra.update(encoder={"kind": "images", "shape": [2, 4], "largest": 0}), "the largest pixel is 0"),
+    (lambda extra: extra["encoder"].update(kind="tree", columns=[{"kind": "tree"}]), "KeyError('tree')"),
+    (column(0, std=0.0), "the encoder's column 'height' is none that training makes"),
+    (column(0, mean="2"), "the encoder's column 'height' is none that training makes"),
+    (column(0, marks_missing=1), "the encoder's column 'height' is none that training makes"),
+    (column(0, name=7), "the encoder's column 7 is none that training makes"),
+    (column(1, levels=["red", "red"]), "the encoder's column 'colour' is none that training makes"),
+    (column(1, levels=["red", 2]), "the encoder's column 'colour' is none that training makes"),
+    (column(1, has_other="no"), "the encoder's column 'colour' is none that training makes"),
+    (column(2, n_features=-4), "the encoder's column 'note' is none that training makes"),
+])  # fmt: skip
+def test_parts_of_a_trained_model_that_do_not_fit_are_refused(trained, tmp_path, change, message):
+    shutil.copytree(trained, tmp_path / "model")
+    reseal(tmp_path / "model", lambda content: change(content["extra"]))
+    assert message in refused(load_trained, tmp_path / "model").replace('"', "'").replace("\\'", "'")
+    assert load_trained(trained).classes == ["a", "b"]
+
+
+@pytest.mark.parametrize("frequencies", [[0.5, np.nan], [1.5, -0.5], [1.0], [[0.5], [0.5]]])
+def test_frequencies_that_are_none_are_refused(trained, tmp_path, frequencies):
+    shutil.copytree(trained, tmp_path / "model")
+    tensors = load(read_bytes(trained / "weights.safetensors"))
+    tensors["extra.frequencies"] = np.array(frequencies)
+    shape = {"extra.frequencies": list(np.shape(frequencies))}
+    reseal(tmp_path / "model", lambda content: content["shapes"].update(shape), save(tensors))
+    assert "frequenc" in refused(load_trained, tmp_path / "model")
+
+
 @pytest.mark.parametrize("text", ["[" * 10**6, '{"a":' * 10**5, "1" * 10**5, '"\\ud800"', "\ufeff{}", "NaN"])
 def test_json_made_to_do_harm(model, text):
     (model / "model.json").write_text(text)
@@ -240,10 +299,16 @@ def test_json_made_to_do_harm(model, text):
     assert "model.json" in refused(load_trained, model)
 
 
+@pytest.mark.parametrize("text", [b'{"a": "\\uD800"}', b'{"a": ["\\udfff"]}', b'{"a": "\xed\xa0\x80"}'])
+def test_half_of_a_surrogate_pair_is_no_text(tmp_path, text):
+    (tmp_path / "model.json").write_bytes(text)
+    assert "is no JSON" in refused(read_json, tmp_path / "model.json")
+    (tmp_path / "model.json").write_bytes(b'{"a": "\\ud83d\\ude00"}')
+    assert read_json(tmp_path / "model.json") == {"a": "\U0001f600"}
+
+
 @pytest.mark.parametrize("value", ["1e308", "-1e308", "1e309", "inf", "NaN"])
 def test_numbers_at_the_end_of_the_range_are_told_or_taken(tmp_path, value):
-    from crossent.data.encoder import TableEncoder
-
     path = tmp_path / "rows.csv"
     path.write_text(f"x,y\n1,2\n{value},3\n-1e308,4\n")
 

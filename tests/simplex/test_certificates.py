@@ -10,6 +10,7 @@ from exact_simplex import anywhere, on_the_boundary
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crossent.family import ReverseKL
 from crossent.simplex import Certificate, differential, differential_from_logits
 
 INF = float("inf")
@@ -91,6 +92,34 @@ def test_infinite_components_decide_by_the_finite_ones():
     assert not d.same_as([0.0, 0.0, 0.0]).same
     assert d.same_as([0.0, 0.0, 0.0]).deviation == INF
     assert not d.same_as([INF, -INF, 0.0]).same
+
+
+def test_infinite_multiples_have_their_sign_or_none():
+    d = differential([0.0, 0.5, 0.5], 0)
+    assert d.same_as("nobody", pay=0) == Certificate(True, -INF, 0.0, 1e-12)
+    assert d.same_as([0.0, -INF, 0.0]) == Certificate(False, 0.0, INF, 1e-12)
+    # Every component is the same infinity: there is nothing left to compare.
+    excluded = differential([0.5, 0.5, 0.0], 2, loss=ReverseKL())
+    assert np.isinf(excluded.ambient).all()
+    assert excluded.same_as("nobody") == Certificate(True, 0.0, 0.0, 1e-12)
+
+
+def test_infinite_components_may_stand_among_fractions():
+    d = differential([0.0, 0.5, 0.5], 0)
+    assert d.same_as(np.array([-INF, Fraction(0), Fraction(0)], dtype=object)).same
+
+
+def test_both_components_may_be_off_by_the_tolerance():
+    d = differential([0.5, 0.25, 0.25], [0.5, 0.25, 0.25])
+    assert d.ambient.tolist() == [-1, -1, -1]
+    assert d.same_as([-1 - 0.9e-6, -1 + 0.9e-6, -1], tolerance=1e-6).same
+    assert not d.same_as([-1 - 1.1e-6, -1 + 1.1e-6, -1], tolerance=1e-6).same
+
+
+def test_without_truth_there_is_nothing_to_differ():
+    d = differential([0.5, 0.25, 0.25], [0.0, 0.0, 0.0])
+    assert d.same_as("everyone") == Certificate(True, 0.0, 0.0, 1e-12)
+    assert not d.same_as([0.0, 0.0, 1e-30]).same
 
 
 @given(on_the_boundary())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from fractions import Fraction
 
 import mpmath
 import numpy as np
@@ -109,6 +110,25 @@ def test_at_the_boundary_every_entry_is_its_limit_from_the_inside(d, pay):
                 assert found[i, j] == np.sign(float(mpmath.sign(limit))) * np.inf
             else:
                 assert found[i, j] == pytest.approx(float(limit), rel=1e-12, abs=1e-12)
+
+
+@given(on_the_boundary(), st.sampled_from(RULES))
+def test_fisher_metric_at_the_boundary_is_its_limit(d, pay):
+    near = [mpmath.mpf(x) or mpmath.mpf(10) ** -40 for x in d.probs.tolist()]
+    w = [mpmath.mpf(0)] * len(near) if pay == "nobody" else weights(pay, near)
+    found = d.fisher_metric(pay)
+    for i, j in np.ndindex(found.shape):
+        limit = mpmath.fsum(((i == k) - v) * ((j == k) - v) / x for k, (x, v) in enumerate(zip(near, w)))
+        if abs(limit) > mpmath.mpf(10) ** 20:
+            assert found[i, j] == np.sign(float(limit)) * np.inf
+        else:
+            assert found[i, j] == pytest.approx(float(limit), rel=1e-12, abs=1e-12)
+
+
+def test_fisher_metric_of_fractions_at_the_boundary_is_exact():
+    d = differential([Fraction(0), Fraction(1, 4), Fraction(3, 4)], 1)
+    assert d.fisher_metric(1).tolist() == [[np.inf, 0, 4], [0, 0, 0], [4, 0, Fraction(16, 3)]]
+    assert type(d.fisher_metric(1)[2, 2]) is Fraction
 
 
 @given(on_the_boundary())

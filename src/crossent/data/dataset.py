@@ -273,6 +273,11 @@ def _weights(column: pl.Series, path: str, rows: NDArray[np.int64]) -> NDArray[n
 def _plain(y: NDArray[Any], path: str | Path) -> NDArray[Any]:
     if y.dtype.kind not in "buifU":
         raise DataError(f"is {y.dtype}: expected integers or text", path=path, column="y")
+    if y.dtype.kind == "U":
+        try:
+            "".join(y.ravel().tolist()).encode()
+        except UnicodeEncodeError as error:
+            raise DataError(f"holds what is no text ({error.reason})", path=path, column="y") from error
     return y
 
 

@@ -181,7 +181,7 @@ def load_trained(directory: str | Path) -> TrainedModel:
             estimator=loaded.estimator,
             encoder=encoder_from_json(extra["encoder"]),
             classes=_names(extra["classes"]),
-            label=extra["label"],
+            label=_name(extra["label"]),
             frequencies=np.asarray(loaded.extra_tensors["frequencies"], np.float64),
             source=str(extra["source"]),
             ignored=tuple(_names(extra["ignored"])),
@@ -194,6 +194,12 @@ def load_trained(directory: str | Path) -> TrainedModel:
     except MISFITS as error:
         raise DataError(f"is not a model written by crossent train ({error!r})", path=directory) from error
     return model
+
+
+def _name(name: Any) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"{str(name)[:60]}: expected the name of the label's column")
+    return name
 
 
 def _names(names: Any) -> list[str]:

@@ -49,7 +49,10 @@ def _from_greatest(logits: Array) -> tuple[Array, Array, Array]:
     z = logits.astype(np.float64)
     greatest = z.argmax(axis=1)
     top = z[np.arange(len(z)), greatest][:, np.newaxis]
-    below = z - top
-    of_top = below - z
-    rest = (z - (below - of_top)) - (top + of_top)
-    return below, rest, greatest
+    with np.errstate(invalid="ignore"):
+        below = z - top
+        of_top = below - z
+        rest = (z - (below - of_top)) - (top + of_top)
+    # Weights may take a logit beyond the dtype's range: no less than itself, and more than all that is finite.
+    below[z == top] = 0
+    return below, np.where(np.isfinite(rest), rest, 0), greatest

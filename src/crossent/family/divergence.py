@@ -65,6 +65,11 @@ class ReverseKL(FamilyLoss):
         infinite = np.where(excluded, np.inf, np.where(np.isneginf(q.log_probs), 0.0, -np.inf))
         return np.where(beyond & ~everywhere, infinite, finite)
 
+    def ambient_growth(self, log_probs: Array, truth: Array) -> tuple[Array, ...]:
+        # −log p_c of equally small truths first; then log q_c, as each q_c = 0 rises.
+        absent = np.isneginf(log_probs)
+        return np.where(truth > 0, 0.0, 1.0), np.where(absent, -1.0, 0.0), np.where(absent, 0.0, log_probs) + 1.0
+
 
 @dataclass(frozen=True)
 class JensenShannon(FamilyLoss):
@@ -106,6 +111,11 @@ class JensenShannon(FamilyLoss):
     def hessian_of(self, q: Prediction, p: Array) -> Array:
         with np.errstate(divide="ignore", over="ignore"):
             return diagonal(charged(_ratio(p, q.probs + p, 0.0), 0.5 / q.probs))
+
+    def hessian_growth(self, truth: Array) -> tuple[Array, ...]:
+        # p/(2t(p + t)) = 1/(2t) − 1/(2p) + o(1)
+        half = 0.5 / np.maximum(truth / truth.sum(axis=-1, keepdims=True), np.finfo(np.float64).tiny)
+        return half, -half
 
 
 def _excluded(q: Prediction, p: Array) -> NDArray[np.bool_]:

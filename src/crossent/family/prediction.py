@@ -84,7 +84,7 @@ def from_logits(logits: ArrayLike) -> Prediction:
     against = np.where(is_top, 0.0, odds).sum(axis=-1, keepdims=True)
     share = against / (1.0 + against)
     q = odds / (1.0 + against)
-    return Prediction(q, gap - np.log1p(against) + lost, np.where(is_top, share, 1.0 - q), is_top)
+    return Prediction(q, gap - np.log1p(against), np.where(is_top, share, 1.0 - q), is_top)
 
 
 def truth_of(truth: ArrayLike, shape: tuple[int, ...], *, any_mass: bool) -> Array:

@@ -116,6 +116,19 @@ class FamilyLoss(PredictionLoss):
         q = from_log_probs(log_probs)
         return self.logit_gradient_of(q, self._truth(truth, q))
 
+    def ambient_growth(self, log_probs: Array, truth: Array) -> tuple[Array, ...] | None:
+        """Return the ambient entries' growth where they are infinite, on the segment from q to the truth p/Σp.
+
+        With δ the share of the way that is gone, q_c = δ p_c/Σp where it was 0, and an entry is a sum of powers of
+        δ and log(1/δ). Returned are the coefficients of those that grow, the fastest first, and last what is finite,
+        (..., C) each; None where one power is all there is.
+        """
+        return None
+
+    def hessian_growth(self, truth: Array) -> tuple[Array, ...] | None:
+        """Return the same of the ambient second derivative's diagonal."""
+        return None
+
     @abstractmethod
     def value_of(self, q: Prediction, p: Array) -> Array: ...
 

@@ -150,6 +150,17 @@ class Focal(Surprise):
         entropy = charged(q.probs, _log_per_rest(q))
         return np.asarray(q.rest**self.gamma * (1.0 + self.gamma * entropy))
 
+    def ambient_growth(self, log_probs: Array, truth: Array) -> tuple[Array, ...]:
+        # φ′(t) = −1/t + γ log t + γ + o(1)
+        return -np.ones_like(truth), -self.gamma * truth, charged(truth, self.gamma * (1.0 + _log_share(truth)))
+
+    def hessian_growth(self, truth: Array) -> tuple[Array, ...]:
+        # φ″(t) = 1/t² + γ/t − γ(γ − 1) log t − 3γ(γ − 1)/2 + o(1)
+        mass, gamma, slow = truth.sum(axis=-1, keepdims=True), self.gamma, self.gamma * (self.gamma - 1.0)
+        fastest = mass**2 / np.maximum(truth, np.finfo(np.float64).tiny)
+        finite = charged(truth, -slow * (1.5 + _log_share(truth)))
+        return fastest, gamma * mass * np.ones_like(truth), slow * truth, finite
+
 
 @dataclass(frozen=True)
 class GeneralizedCrossEntropy(Surprise):
@@ -232,6 +243,14 @@ class Poly1(Surprise):
         if self.epsilon < 0:
             return (1.0 + self.epsilon) - self.epsilon * q.rest
         return 1.0 + self.epsilon * q.probs
+
+    def ambient_growth(self, log_probs: Array, truth: Array) -> tuple[Array, ...]:
+        return -np.ones_like(truth), -self.epsilon * truth
+
+
+def _log_share(p: Array) -> Array:
+    """Return log(p_c/Σp), 0 where p_c = 0."""
+    return np.asarray(np.log(p / p.sum(axis=-1, keepdims=True), out=np.zeros_like(p), where=p > 0))
 
 
 def _log_per_rest(q: Prediction) -> Array:

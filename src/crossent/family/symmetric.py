@@ -60,6 +60,9 @@ class SymmetricCrossEntropy(FamilyLoss):
         backward = pulled_back(q, q.probs * (costs - q.of_top(costs)))
         return self.alpha * _FORWARD.logit_gradient_of(q, p) + self.beta * backward
 
+    def ambient_growth(self, log_probs: Array, truth: Array) -> tuple[Array, ...]:
+        return -np.ones_like(truth), self.beta * self._costs(truth)
+
     def _scaled(self, values: Array) -> Array:
         """Return α · values; nothing of an infinite one if α is 0."""
         return self.alpha * values if self.alpha > 0 else np.zeros_like(values)

@@ -93,7 +93,7 @@ def _components(d: Differential, other: Pay | Differential, pay: Pay) -> Array:
 
 def _compare(u: Array, v: Array, tolerance: float, floor: Any) -> tuple[bool, Any, Any]:
     """Return whether u − v is one number, that number, and the range of u − v."""
-    undecided = infinite(u) & infinite(v) & np.asarray(u == v, dtype=bool)
+    undecided = infinite(u) & np.asarray(u == v, dtype=bool)
     beyond = (infinite(u) | infinite(v)) & ~undecided
     if beyond.any():
         signs = {math.copysign(1.0, a) if infinite(a) else -math.copysign(1.0, b) for a, b in zip(u[beyond], v[beyond])}

@@ -47,11 +47,9 @@ def euclidean(d: Differential) -> Array:
 
 def logit_velocity(d: Differential) -> Array:
     """Return −J g for the logit gradient g, J = diag(q) − qqᵀ."""
-    endless, lead = endless_slope(d)
-    if endless.any():
-        finite = np.where(column(endless), 0.0, d.logits)
-        return beyond_bounds(_minus_jacobian(d, lead), _minus_jacobian(d, finite), column(endless))
-    return _minus_jacobian(d, d.logits)
+    endless, lead, finite = endless_slope(d)
+    velocity = _minus_jacobian(d, finite)
+    return beyond_bounds(_minus_jacobian(d, lead), velocity, column(endless)) if endless.any() else velocity
 
 
 def _minus_jacobian(d: Differential, g: Array) -> Array:

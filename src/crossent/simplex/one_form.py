@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from crossent.family.protocol import PredictionLoss
-from crossent.simplex import certificate, descent, metrics, second_order
-from crossent.simplex.pairing import NEAR, ROUNDING, almost, pair
-from crossent.simplex.rows import column, infinite, is_exact, only, read_only, row_sum, zeros_like
-from crossent.simplex_inputs import Array, Pay, class_index, payment_weights, per_class, refuse, row_name, wrong_sum
+from crossent.simplex import certificate, descent, metrics, payment, second_order
+from crossent.simplex.pairing import ROUNDING, pair
+from crossent.simplex.rows import is_exact, read_only, row_sum, zeros_like
+from crossent.simplex_inputs import Array, Pay, class_index, per_class, refuse, row_name, wrong_sum
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,9 @@ class Differential:
     the logit gradient, affine in q, stays finite. Any other combination Σ v_c a_c of the ambient entries is
     its limit along the segment from q to the truth, where the entries that diverge do so at the same rate
     1/ε: it is −inf (+inf) where the v_c of those classes sum to more (less) than 0, and finite where they
-    sum to 0. With one such class this is the limit along every path. Nothing is ever NaN.
+    sum to 0. With one such class this is the limit along every path. Another loss has the same limits, at the rates
+    of its own entries; a truth that excludes a class (p_c = 0, where that costs inf) is that of ever smaller p_c,
+    equal for all such classes. Nothing is ever NaN.
 
     A class with q_c = 0 and p_c = 0 takes no part: what is a vector on the simplex (`euclidean`, `natural`,
     `velocities`, the paths of `flow`) lies in the tangent space of the face of the other classes, and is 0 there.
@@ -94,22 +96,7 @@ class Differential:
     @property
     def ambient(self) -> Array:
         """The derivative when q_c rises and nobody pays, so that the point leaves the simplex: −p_c/q_c."""
-        if self.loss_function is not None:
-            with np.errstate(all="ignore"):
-                return read_only(np.asarray(self.loss_function.ambient(self.probs, self.truth)) + 0.0)
-        ratio = zeros_like(self.probs)
-        here = np.asarray(self.truth > 0, dtype=bool)
-        if self.exact:
-            there = here & np.asarray(self.probs > 0, dtype=bool)
-            ratio[there] = self.truth[there] / self.probs[there]
-            ratio[here & ~there] = np.inf
-            return read_only(0 - ratio)
-        tiny = here & (self.probs < np.finfo(np.float64).tiny)  # too few bits left to divide by
-        normal = here & ~tiny
-        with np.errstate(over="ignore"):
-            ratio[normal] = self.truth[normal] / self.probs[normal]
-            ratio[tiny] = np.exp(np.log(self.truth[tiny]) - self.log_probs[tiny])
-        return read_only(0.0 - ratio)
+        return read_only(payment.ambient(self))
 
     @property
     def natural(self) -> Array:
@@ -189,20 +176,7 @@ class Differential:
         >>> d.grad("dog").tolist()
         [0.0, 2.0, 2.0]
         """
-        if isinstance(pay, str) and pay == "nobody":
-            return self.ambient
-        if isinstance(pay, str) and pay == "in proportion":
-            return read_only(self._in_proportion())
-        weights = payment_weights(pay, self.classes, exact=self.exact)
-        ambient, shift = self.ambient, column(0 - pair(self, weights))
-        with np.errstate(invalid="ignore"):
-            grad = ambient + only(~(infinite(ambient) & infinite(shift)), shift)
-        for place in np.argwhere(infinite(ambient) & infinite(shift)):  # inf − inf: the pair decides
-            row, c = tuple(place[:-1]), place[-1]
-            direction = 0 - weights
-            direction[c] += 1
-            grad[(*row, c)] = pair(self[row], direction)
-        return read_only(grad)
+        return read_only(payment.components(self, pay))
 
     def multiple(self, pay: Pay) -> Any:
         """Return λ in grad(pay) = ambient + λ·(1, …, 1), which is −⟨w, a⟩, shape (...).
@@ -211,11 +185,7 @@ class Differential:
         >>> differential([0.5, 0.49, 0.01], 0).multiple(0)
         2.0
         """
-        if isinstance(pay, str) and pay == "nobody":
-            return row_sum(zeros_like(self.probs))
-        if isinstance(pay, str) and pay == "in proportion":
-            return self._multiple_in_proportion()
-        return 0 - pair(self, payment_weights(pay, self.classes, exact=self.exact))
+        return payment.multiple(self, pay)
 
     def along(self, v: ArrayLike) -> Any:
         """Return dH(v) = Σ a_c v_c, the loss's rate of change along a direction that stays on the simplex.
@@ -397,25 +367,3 @@ class Differential:
 
     def __iter__(self) -> Iterator[Differential]:
         return (self[i] for i in range(len(self)))
-
-    def _in_proportion(self) -> Array:
-        multiple = column(self._multiple_in_proportion())
-        ambient = self.ambient
-        inside = np.asarray(self.probs > 0, dtype=bool)
-        if self.loss_function is None:
-            inside &= np.asarray(self.truth > 0, dtype=bool)
-        with np.errstate(over="ignore", invalid="ignore"):
-            out = np.where(infinite(ambient), ambient, ambient + multiple)
-            # (P·q − p)/q and not P − p/q, which cancels where q is near p.
-            out[inside] = self.logits[inside] / self.probs[inside]
-        return out
-
-    def _multiple_in_proportion(self) -> Any:
-        if self.loss_function is None:
-            return self.mass
-        near, nearer = almost(self, NEAR), almost(self, NEAR**2)
-        with np.errstate(all="ignore"):
-            here = np.where(near > 0, near * self.loss_function.ambient(near, self.truth), 0.0)
-            there = np.where(nearer > 0, nearer * self.loss_function.ambient(nearer, self.truth), 0.0)
-            falling = (self.probs == 0) & ~(np.abs(there - here) <= 1e-9 * np.abs(here))
-        return 0 - row_sum(np.where(falling, 0.0, there))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crossent.simplex.rows import column, infinite, only, row_sum
+from crossent.family.protocol import FamilyLoss
+from crossent.simplex.rows import column, infinite, only, row_sum, zeros_like
 from crossent.simplex_inputs import Array, sum_of
 
 if TYPE_CHECKING:
@@ -29,22 +30,39 @@ def pair(d: Differential, v: Array) -> Any:
     beyond = infinite(ambient)
     if not d.exact and d.loss_function is None:
         beyond &= np.isneginf(d.log_probs)
-    used = np.asarray(v != 0, dtype=bool) & ~beyond
+    growth, rest = ambient_growth(d, beyond) if beyond.any() else ([], ambient)
+    used = np.asarray(v != 0, dtype=bool)
     with np.errstate(over="ignore"):
-        terms = only(used, np.where(used, v, 0) * np.where(used, ambient, 0))
+        terms = only(used, np.where(used, v, 0) * np.where(used, rest, 0))
     if not beyond.any() and not infinite(terms).any():
         return row_sum(terms)
     out = np.empty(d.shape, dtype=terms.dtype)
-    falls = only(beyond, v * _rates(d, ambient))
+    orders = [np.asarray(v * rate) for rate in growth]
     for row in np.ndindex(d.shape):
-        order = row_sum(falls[row])
-        if abs(order) > (0 if d.exact else ROUNDING) * row_sum(abs(falls[row])):
-            out[row] = -math.inf if order > 0 else math.inf
+        endless = next((sign for order in orders if (sign := _sign(order[row], d.exact))), 0)
+        if endless:
+            out[row] = math.copysign(math.inf, endless)
         elif infinite(terms[row]).any():
-            out[row] = _by_logarithms(d[row], v[row], used[row])
+            out[row] = _by_logarithms(d[row], v[row], used[row] & ~beyond[row])
         else:
             out[row] = row_sum(terms[row])
-    return out if d.shape else out[()]
+    return out if d.shape else out.item()
+
+
+def ambient_growth(d: Differential, beyond: Array) -> tuple[list[Array], Array]:
+    """Return at what rates the ambient entries grow near the face, the fastest first, and what is finite.
+
+    A rate's coefficients are 0 where an entry does not grow; the finite ones are the entries themselves there.
+    """
+    ambient, loss = d.ambient, d.loss_function
+    if loss is None:
+        return [only(beyond, zeros_like(ambient) - 1)], only(~beyond, ambient)
+    known = loss.ambient_growth(d.log_probs, d.truth) if isinstance(loss, FamilyLoss) else None
+    if known is not None:
+        return [only(beyond, rate) for rate in known[:-1]], np.where(beyond, known[-1], ambient)
+    with np.errstate(all="ignore"):
+        close = np.asarray(loss.ambient(almost(d), d.truth))
+    return rates_close_by(close, beyond), only(~beyond, ambient)
 
 
 def almost(d: Differential, distance: float = NEAR) -> Array:
@@ -53,23 +71,27 @@ def almost(d: Differential, distance: float = NEAR) -> Array:
     return np.where((d.probs < distance) & (d.truth > 0), share, d.probs)
 
 
-def relative(growth: Array, beyond: Array) -> Array:
-    """Return rates of entries that are infinite, by their values close by, with 1 for the fastest of a row.
+def rates_close_by(close: Array, beyond: Array) -> list[Array]:
+    """Return the rates of entries that are infinite by their values close by; what is infinite there too is first."""
+    endless = np.isinf(close) & beyond
+    return [np.where(endless, np.sign(close), 0.0), np.where(beyond & ~endless, close, 0.0)]
 
-    Entries that are infinite close by too outrun all others.
+
+def endless_slope(d: Differential) -> tuple[Array, Array, Array]:
+    """Return which rows have an infinite logit gradient, what it is infinite times, and every row's finite part.
+
+    A reverse divergence has one, where it excludes some of the classes that are predicted, but not all.
     """
-    endless = np.where(np.isinf(growth) & beyond, np.sign(growth), 0.0)
-    rates = np.where(np.abs(endless).max(axis=-1, keepdims=True) > 0, endless, np.where(beyond, growth, 0.0))
-    return np.asarray(rates / np.maximum(np.abs(rates).max(axis=-1, keepdims=True), np.finfo(np.float64).tiny))
+    endless = np.asarray(infinite(d.logits).any(axis=-1))
+    if not endless.any():
+        return endless, np.zeros_like(d.logits), d.logits
+    growth, rest = ambient_growth(d, infinite(d.ambient))
+    return endless, _in_logits(d, growth[0]), np.where(column(endless), _in_logits(d, rest), d.logits)
 
 
-def endless_slope(d: Differential) -> tuple[Array, Array]:
-    """Return which rows have an infinite logit gradient, and what it is infinite times.
-
-    That is the logit gradient of Σ q_c over the classes that cost inf, those that a reverse divergence excludes.
-    """
-    cost = np.where(d.ambient == np.inf, d.probs, 0)
-    return np.asarray(infinite(d.logits).any(axis=-1)), cost - d.probs * column(row_sum(cost))
+def _in_logits(d: Differential, ambient: Array) -> Array:
+    """Return q_c (a_c − ⟨q, a⟩)."""
+    return np.asarray(d.probs * (ambient - column(row_sum(d.probs * ambient))))
 
 
 def beyond_bounds(lead: Array, values: Array, rows: Array) -> Array:
@@ -78,12 +100,10 @@ def beyond_bounds(lead: Array, values: Array, rows: Array) -> Array:
     return np.where(decided, np.where(lead > 0, np.inf, -np.inf), values)
 
 
-def _rates(d: Differential, ambient: Array) -> Array:
-    if d.loss_function is None:
-        return np.ones(1, dtype=int)
-    with np.errstate(all="ignore"):
-        close = np.asarray(d.loss_function.ambient(almost(d), d.truth))
-    return relative(0.0 - close, infinite(ambient))
+def _sign(terms: Array, exact: bool) -> Any:
+    """Return the sign of their sum, 0 where it is what rounding left."""
+    total = row_sum(terms)
+    return np.sign(total) if abs(total) > (0 if exact else ROUNDING) * row_sum(abs(terms)) else 0
 
 
 def _by_logarithms(d: Differential, v: Array, used: Array) -> float:

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from crossent.simplex.pairing import NEAR, ROUNDING, almost, beyond_bounds, endless_slope, relative
+from crossent.family.prediction import from_probs
+from crossent.family.protocol import FamilyLoss
+from crossent.simplex.pairing import NEAR, ROUNDING, almost, beyond_bounds, endless_slope, rates_close_by
 from crossent.simplex.rows import column, infinite, only, zeros_like
 from crossent.simplex_inputs import Array, Pay, payment_weights
 
 if TYPE_CHECKING:
     from crossent.simplex.one_form import Differential
 
-# Near a face, a second derivative beyond this has no bound.
-_ENDLESS = 1e50
+# What changes by less than this, relative to itself, from near a face to nearer, has come to its limit.
+_SETTLED = 1e-9
 
 
 def hessian(d: Differential, pay: Pay) -> Array:
@@ -25,15 +27,13 @@ def hessian(d: Differential, pay: Pay) -> Array:
     if isinstance(pay, str) and pay == "in proportion":
         return _in_proportion(d, second)
     weights = payment_weights(pay, d.classes, exact=d.exact)
-    beyond = infinite(second)
-    finite = _between(only(~beyond, second), weights)
-    if not beyond.any():
-        return finite
-    rate = only(beyond, _rates(d, second))
-    lead = _between(rate, weights)
-    size = _between(abs(rate), abs(weights) * -1)
-    decided = np.asarray(abs(lead) > (0 if d.exact else ROUNDING) * size, dtype=bool)
-    return np.where(decided, np.where(lead > 0, np.inf, -np.inf), finite)
+    growth, rest = _growth(d, second)
+    out = _between(rest, weights)
+    for rate in reversed(growth):
+        lead, size = _between(rate, weights), _between(abs(rate), abs(weights) * -1)
+        decided = np.asarray(abs(lead) > (0 if d.exact else ROUNDING) * size, dtype=bool)
+        out = np.where(decided, np.where(lead > 0, np.inf, -np.inf), out)
+    return out
 
 
 def fisher_metric(d: Differential, pay: Pay) -> Array:
@@ -70,14 +70,9 @@ def hessian_logits(d: Differential) -> Array:
     """Return P (diag(q) − qqᵀ), or Jᵀ A J + Σ_c a_c ∂²q_c/∂z∂zᵀ for another loss."""
     if d.loss_function is None:
         return np.asarray(column(column(d.mass)) * fisher(d))
-    q, second = _nearly(d)
-    jacobian = np.asarray(0.0 - q[..., :, None] * q[..., None, :])
-    index = np.arange(q.shape[-1])
-    jacobian[..., index, index] = q * (0.0 - np.expm1(d.log_probs))
-    slope = np.where(np.isinf(d.logits), 0.0, d.logits)
-    curved = np.asarray(jacobian @ second @ jacobian + _bend(q, slope))
-    endless, lead = endless_slope(d)
-    return beyond_bounds(_bend(q, lead), curved, column(column(endless))) if endless.any() else curved
+    endless, lead, slope = endless_slope(d)
+    curved = _along_rises(d, _ambient(d), in_logits=True) + _bend(d.probs, slope)
+    return beyond_bounds(_bend(d.probs, lead), curved, column(column(endless))) if endless.any() else curved
 
 
 def _bend(q: Array, slope: Array) -> Array:
@@ -86,20 +81,63 @@ def _bend(q: Array, slope: Array) -> Array:
     return np.asarray(_diagonal(slope) - (cross + np.swapaxes(cross, -1, -2)))
 
 
-def _nearly(d: Differential) -> tuple[Array, Array]:
-    """Return the prediction and the ambient second derivative just inside."""
+def _along_rises(d: Differential, second: Array, *, in_logits: bool = False) -> Array:
+    """Return (e_i − q)ᵀ A (e_j − q), or q_i q_j times as much: J A J for the softmax Jacobian J.
+
+    An entry A_kk that is infinite is taken at two distances from the face, with what multiplies it there.
+    """
+    index = np.arange(d.probs.shape[-1])
+    outer = d.probs if in_logits else np.ones_like(d.probs)
+    rise = np.asarray(np.zeros_like(second) - d.probs[..., None, :])
+    rise[..., index, index] = 0.0 - np.expm1(d.log_probs)
+    rise *= outer[..., :, None]
+    steep = infinite(second[..., index, index])
+    fixed = np.asarray(rise @ only(~infinite(second), second) @ np.swapaxes(rise, -1, -2))
+    if not steep.any():
+        return fixed
+    near, nearer = (_steep_parts(d, steep, distance, in_logits) for distance in (NEAR, NEAR * 1e-20))
+    falls = [np.abs(close) < (1 - _SETTLED) * np.abs(far) for far, close in zip(near, nearer, strict=True)]
+    far, size = _steep_terms(near, falls, outer)
+    close, _ = _steep_terms(nearer, falls, outer)
+    with np.errstate(invalid="ignore"):
+        moves = np.abs(close - far) > _SETTLED * (size + np.abs(fixed))
+    return np.where(moves, np.where(close > far, np.inf, -np.inf), fixed + close)
+
+
+def _steep_parts(d: Differential, steep: Array, distance: float, in_logits: bool) -> list[Array]:
+    """Return A_kk (1 − q_k)², A_kk q_k (1 − q_k) and A_kk q_k² near the face.
+
+    In logits the first is multiplied by q_k², the second by q_k.
+    """
     assert d.loss_function is not None
-    steep = infinite(_ambient(d)).any(axis=-1)
-    q = np.where(steep, np.maximum(almost(d), NEAR * (d.truth == 0)), d.probs)
+    row = column(steep.any(axis=-1))
+    q = from_probs(np.where(row, np.maximum(almost(d, distance), distance * (d.truth == 0)), d.probs))
     with np.errstate(all="ignore"):
-        return q, np.asarray(d.loss_function.hessian(q, d.truth))
+        entry = only(steep, np.diagonal(np.asarray(d.loss_function.hessian(q.probs, d.truth)), axis1=-2, axis2=-1))
+        # Beyond float64's range even there: the truth is so small that A_kk q_k², no more than it, is nothing.
+        once = np.where(infinite(entry), entry, entry * q.probs)
+        twice = np.where(infinite(entry), 0.0, entry * q.probs * q.probs)
+    own, crossing = (twice, twice) if in_logits else (entry, once)
+    return [own * q.rest**2, crossing * q.rest, twice]
+
+
+def _steep_terms(parts: list[Array], falls: list[Array], outer: Array) -> tuple[Array, Array]:
+    """Return the sum over k of A_kk (e_i − q)_k (e_j − q)_k, and of its size; parts that fall to 0 left out."""
+    own, crossing, others = (only(~falling, part) for part, falling in zip(parts, falls, strict=True))
+    cross = outer[..., :, None] * outer[..., None, :]
+    total, size = np.zeros_like(cross), np.zeros_like(cross)
+    for k in np.flatnonzero(((own != 0) | (others != 0)).reshape(-1, own.shape[-1]).any(axis=0)):
+        term = others[..., k, None, None] * cross
+        term[..., k, :] = term[..., :, k] = -crossing[..., k, None] * outer
+        term[..., k, k] = own[..., k]
+        total += term
+        size += np.abs(term)
+    return total, size
 
 
 def _in_proportion(d: Differential, second: Array) -> Array:
     if d.loss_function is not None:
-        q, inside = _nearly(d)
-        out = _between(inside, q)
-        return np.where(abs(out) > _ENDLESS, np.where(out > 0, np.inf, -np.inf), out)
+        return _along_rises(d, second)
     # A w = p/q = −a and wᵀ A w = P, in the limit too, where A grows as 1/ε² and a as 1/ε.
     ambient, beyond = d.ambient, infinite(second)
     with np.errstate(invalid="ignore"):
@@ -122,16 +160,24 @@ def _ambient(d: Differential) -> Array:
     return _diagonal(entry)
 
 
-def _rates(d: Differential, second: Array) -> Array:
-    """Return how fast entries grow on the segment to the truth: p/q² does as 1/p times a common rate."""
-    if d.loss_function is not None:
-        growth = _nearly(d)[1].reshape(*d.shape, -1)
-        return relative(growth, infinite(second).reshape(growth.shape)).reshape(second.shape)
-    rate = zeros_like(d.truth)
-    absent = np.asarray((d.truth > 0) & np.isneginf(d.log_probs), dtype=bool)
-    rate[absent] = 1 / d.truth[absent]
-    rate[~absent] += 1
-    return _diagonal(rate)
+def _growth(d: Differential, second: Array) -> tuple[list[Array], Array]:
+    """Return at what rates the entries grow near the face, the fastest first, and what is finite."""
+    beyond = infinite(second)
+    if not beyond.any():
+        return [], second
+    loss = d.loss_function
+    if loss is None:  # p/q² grows as 1/p times a common rate
+        rate = zeros_like(d.truth)
+        absent = np.asarray((d.truth > 0) & np.isneginf(d.log_probs), dtype=bool)
+        rate[absent] = 1 / d.truth[absent]
+        rate[~absent] += 1
+        return [only(beyond, _diagonal(rate))], only(~beyond, second)
+    known = loss.hessian_growth(d.truth) if isinstance(loss, FamilyLoss) else None
+    if known is not None:
+        return [only(beyond, _diagonal(rate)) for rate in known[:-1]], np.where(beyond, _diagonal(known[-1]), second)
+    with np.errstate(all="ignore"):
+        close = np.asarray(loss.hessian(np.maximum(almost(d), NEAR * (d.truth == 0)), d.truth))
+    return rates_close_by(close, beyond), only(~beyond, second)
 
 
 def _between(second: Array, w: Array) -> Array:

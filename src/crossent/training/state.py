@@ -107,7 +107,10 @@ def _compare(own: Snapshot, stored: Snapshot) -> None:
     for part, values in own.values.items():
         for name, like in values.items() if part != "rng" else ():
             value = stored.values[part][name]
-            same = all(alike(one, 0.0) for one in value) if isinstance(like, list) else alike(value, like)
+            if isinstance(like, list):
+                same = isinstance(value, list) and all(alike(one, 0.0) for one in value)
+            else:
+                same = alike(value, like)
             if not same:
                 raise DataError(f"the stored {part} has {name} = {str(value)[:60]!r}: expected one like {like!r}")
 
