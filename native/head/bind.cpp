@@ -85,11 +85,12 @@ struct Held {
     return {z.data(), z.stride(0), first, width, 0, chunk.rows.count};
   }
 
-  void finish(Logits<A> z, std::int64_t first, Given<A> bias) {
+  void add_bias(Logits<A> z, std::int64_t first, Given<A> bias) {
     const Tile<A> all = tile(z, first);
     const A* added = pointer(bias, chunk.rows.classes, "bias must have an entry per class");
+    require(added != nullptr, "bias: None");
     nb::gil_scoped_release release;
-    chunk.finish(all, added);
+    chunk.add_bias(all, added);
   }
 
   void survey(Logits<A> z, std::int64_t first, std::int64_t group) {
@@ -301,10 +302,10 @@ void bind_type(nb::module_& m, const char* name) {
            nb::arg("probs").noconvert().none(), nb::arg("class_weight").noconvert().none(), nb::arg("smoothing"),
            nb::arg("row_weight").noconvert().none(), nb::arg("z_weight").noconvert().none(), nb::arg("z_loss"),
            nb::arg("scale"), nb::arg("softcap"), nb::arg("n_threads"))
-      .def("finish", &H::finish, nb::arg("z").noconvert(), nb::arg("first"), nb::arg("bias").noconvert().none(),
-           "Add the bias to a tile of products and cap it.")
+      .def("add_bias", &H::add_bias, nb::arg("z").noconvert(), nb::arg("first"), nb::arg("bias").noconvert(),
+           "Add the bias to a tile of products.")
       .def("survey", &H::survey, nb::arg("z").noconvert(), nb::arg("first"), nb::arg("group"),
-           "Take in a tile of logits; tiles come in the order of their classes.")
+           "Take in a tile of logits, not capped yet; tiles come in the order of their classes.")
       .def("survey_narrow", &H::survey_narrow, nb::arg("product").noconvert(), nb::arg("first"), nb::arg("group"),
            nb::kw_only(), nb::arg("scale"), nb::arg("bias").noconvert().none(),
            nb::arg("entry_product").noconvert().none(),
@@ -327,6 +328,35 @@ void bind_type(nb::module_& m, const char* name) {
            "Write the derivative by the values of the entries.");
 }
 
+template <class A>
+void add_thin(Logits<A> grad, std::int64_t first, Given<double> threshold, std::uint64_t seed,
+              Given<std::int64_t> row_number, Matrix<A> x, Matrix<A> weight, MutableMatrix<A> x_grad,
+              MutableMatrix<A> weight_grad, int n_threads) {
+  const auto count = static_cast<std::int64_t>(grad.shape(0)), width = static_cast<std::int64_t>(grad.shape(1)),
+             d = static_cast<std::int64_t>(x.shape(1));
+  require(width <= 1 || grad.stride(1) == 1, "a row of grad must lie in one piece");
+  require(static_cast<std::int64_t>(x.shape(0)) == count, "x must have the rows of grad");
+  require(static_cast<std::int64_t>(weight.shape(0)) == width && static_cast<std::int64_t>(weight.shape(1)) == d,
+          "weight must have grad's classes and x's features");
+  require(threshold && row_number && first >= 0 && n_threads >= 1, "threshold, row_number, first or n_threads");
+  const double* limit = pointer(threshold, count, "threshold must have an entry per row");
+  const Thinning thinning{1, seed, pointer(row_number, count, "row_number must have an entry per row")};
+  A* of_x = room(x_grad, count, d, "x_grad must have the shape of x");
+  A* of_weight = room(weight_grad, width, d, "weight_grad must have the shape of the weight");
+  const Tile<A> tile{grad.data(), grad.stride(0), first, width, 0, count};
+  nb::gil_scoped_release release;
+  add_thin_products(tile, thinning, limit, d, x.data(), weight.data(), of_x, of_weight, n_threads);
+}
+
+template <class A>
+void bind_thin(nb::module_& m) {
+  m.def("add_thin_products", &add_thin<A>, nb::arg("grad").noconvert(), nb::arg("first"),
+        nb::arg("threshold").noconvert(), nb::arg("seed"), nb::arg("row_number").noconvert(), nb::arg("x").noconvert(),
+        nb::arg("weight").noconvert(), nb::arg("x_grad").noconvert().none(), nb::arg("weight_grad").noconvert().none(),
+        nb::arg("n_threads"),
+        "Round small entries of a gradient's tile at random, and add its products with the weight and x.");
+}
+
 }  // namespace
 }  // namespace crossent::head
 
@@ -335,4 +365,6 @@ void bind_head(nb::module_& m) {
   crossent::head::bind_type<double>(m, "HeadRows64");
   crossent::head::bind_head_type<float>(m, "Head32");
   crossent::head::bind_head_type<double>(m, "Head64");
+  crossent::head::bind_thin<float>(m);
+  crossent::head::bind_thin<double>(m);
 }

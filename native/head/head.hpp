@@ -39,15 +39,15 @@ class Head {
     const std::int64_t blocks = blocks_of(chunk), groups = chunk.rows.groups;
 #pragma omp parallel num_threads(chunk.n_threads) if (chunk.n_threads > 1)
     {
-      Scratch scratch(*this, kept == nullptr);
+      Scratch scratch(*this, kept == nullptr || chunk.rows.softcap != 0);
 #pragma omp for schedule(dynamic)
       for (std::int64_t unit = 0; unit < blocks * groups; unit++) {
         const std::int64_t block = unit / groups, group = unit % groups;
         for_tiles(groups, group, [&](std::int64_t first, std::int64_t width) {
           const A* rows = weight.rows(first, width, scratch.weight.data());
           Tile<A> tile = tile_of(chunk, block, first, width, kept, scratch);
-          logits(tile, x, rows, chunk);
-          head_kernels<A>().survey(chunk.rows, tile, group);
+          logits(tile, x, rows);
+          head_kernels<A>().survey(chunk.rows, capped(chunk, tile, scratch, false), group);
         });
       }
     }
@@ -74,7 +74,7 @@ class Head {
 
  private:
   struct Scratch {
-    std::vector<A> tile, weight, weight_grad;
+    std::vector<A> tile, slope, weight, weight_grad;
     Scratch(const Head& head, bool with_tile)
         : tile(with_tile ? static_cast<std::size_t>(head.row_block * head.class_tile) : 0),
           weight(head.weight.narrow ? static_cast<std::size_t>(head.class_tile * head.products.features) : 0) {}
@@ -98,9 +98,20 @@ class Head {
     return {z, width, first, width, begin, std::min(begin + row_block, count)};
   }
 
-  void logits(const Tile<A>& tile, const A* x, const A* rows, const Chunk<A>& chunk) const {
+  // The tile, or its capped logits in scratch, over those that are not kept; and their slopes where they are wanted.
+  Tile<A> capped(const Chunk<A>& chunk, const Tile<A>& tile, Scratch& scratch, bool sloped) const {
+    if (chunk.rows.softcap == 0) return tile;
+    if (sloped) scratch.slope.resize(scratch.tile.size());
+    head_kernels<A>().cap(tile, chunk.rows.softcap, scratch.tile.data(), sloped ? scratch.slope.data() : nullptr,
+                          tile.width);
+    Tile<A> seen = tile;
+    seen.z = scratch.tile.data();
+    return seen;
+  }
+
+  void logits(const Tile<A>& tile, const A* x, const A* rows) const {
     products.logits(tile.end - tile.begin, tile.width, x + tile.begin * products.features, rows, tile.z);
-    if (bias != nullptr || chunk.rows.softcap != 0) head_kernels<A>().finish(tile, bias, chunk.rows.softcap);
+    if (bias != nullptr) head_kernels<A>().add_bias(tile, bias);
   }
 
   void backward_tile(Chunk<A>& chunk, const A* x, A* kept, const Outputs<A>& out, Scratch& scratch,
@@ -115,13 +126,17 @@ class Head {
     }
     for (std::int64_t block = 0; block < blocks_of(chunk); block++) {
       Tile<A> tile = tile_of(chunk, block, first, width, kept, scratch);
-      if (kept == nullptr) logits(tile, x, rows, chunk);
+      if (kept == nullptr) logits(tile, x, rows);
+      const Tile<A> seen = capped(chunk, tile, scratch, true);
       if (out.target_grad != nullptr)
-        head_kernels<A>().target_gradient(chunk.rows, tile, out.target_grad + tile.begin * chunk.rows.classes + first,
+        head_kernels<A>().target_gradient(chunk.rows, seen, out.target_grad + tile.begin * chunk.rows.classes + first,
                                           chunk.rows.classes);
       // Into scratch rather than over kept logits, whose lines would have to be written back to memory.
       A* grad = scratch.tile.data();
-      head_kernels<A>().gradient(chunk.rows, tile, grad, width);
+      head_kernels<A>().gradient(chunk.rows, seen, grad, width);
+      if (chunk.rows.softcap != 0)
+        for (std::int64_t i = 0; i < (tile.end - tile.begin) * width; i++)
+          grad[i] *= scratch.slope[static_cast<std::size_t>(i)];
       if (out.bias_sums != nullptr) {
         Tile<A> made = tile;
         made.z = grad;
@@ -146,11 +161,15 @@ class Head {
       if (part != nullptr) products.x_grad(count, tile.width, grad, rows, fresh_part, part);
       return;
     }
-    sparse.take(chunk.rows, tile, grad, thinning, products.scale);
+    sparse.take(
+        tile, grad, tile.width, thinning,
+        [&](std::int64_t row) { return thinning.threshold * chunk.rows.row[row].truth; }, products.scale);
     if (weight_grad != nullptr && fresh) std::fill(weight_grad, weight_grad + tile.width * d, A(0));
     if (part != nullptr && fresh_part) std::fill(part, part + count * d, A(0));
     if (part != nullptr) sparse.add_x_grad(d, rows, part);
-    if (weight_grad != nullptr) sparse.add_weight_grad(d, x, weight_grad);
+    if (weight_grad == nullptr) return;
+    sparse.sort();
+    sparse.add_weight_grad(d, x, 0, tile.width, weight_grad);
   }
 
   void add_parts(const Chunk<A>& chunk, const Outputs<A>& out) const {

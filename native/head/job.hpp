@@ -71,8 +71,11 @@ struct NarrowTile {
 
 template <class A>
 struct Kernels {
-  // z = softcap · tanh((z + bias) / softcap); bias may be null, softcap 0.
-  void (*finish)(const Tile<A>& tile, const A* bias, double softcap);
+  // z += bias.
+  void (*add_bias)(const Tile<A>& tile, const A* bias);
+  // softcap · tanh(z / softcap) into capped_out, and its derivative into slope_out, unless that is null; rows lie step
+  // numbers apart in both.
+  void (*cap)(const Tile<A>& tile, double softcap, A* capped_out, A* slope_out, std::int64_t step);
   // Adds the tile to the statistics of a group. Writes into the tile, but leaves it as it was.
   void (*survey)(const Rows<A>& rows, const Tile<A>& tile, std::int64_t group);
   // Losses, and what the second pass needs, of rows [begin, end), from all statistics.

@@ -52,13 +52,15 @@ struct Chunk {
     rows.loss = loss_.data();
   }
 
-  void finish(const Tile<A>& tile, const A* bias) {
-    if (bias == nullptr && rows.softcap == 0) return;
-    by_rows(tile, [&](const Tile<A>& part) { kernels().finish(part, bias, rows.softcap); });
+  void add_bias(const Tile<A>& tile, const A* bias) {
+    by_rows(tile, [&](const Tile<A>& part) { kernels().add_bias(part, bias); });
   }
 
   void survey(const Tile<A>& tile, std::int64_t group) {
-    by_rows(tile, [&](const Tile<A>& part) { kernels().survey(rows, part, group); });
+    by_rows(tile, [&](const Tile<A>& part) {
+      Room room;
+      kernels().survey(rows, capped(part, room), group);
+    });
   }
 
   void conclude() {
@@ -68,19 +70,22 @@ struct Chunk {
   }
 
   void gradient(const Tile<A>& tile, double* sums) {
-    by_rows(tile, [&](const Tile<A>& part) { kernels().gradient(rows, part, part.z, part.step); });
+    by_rows(tile, [&](const Tile<A>& part) { gradient_in_place(part); });
     if (sums != nullptr) kernels().column_sums(tile, sums);
   }
 
   void survey(const NarrowTile<A>& tile, std::int64_t group) {
-    by_widened_rows(tile, [&](const Tile<A>& part, std::uint16_t*) { kernels().survey(rows, part, group); });
+    by_widened_rows(tile, [&](const Tile<A>& part, std::uint16_t*) {
+      Room room;
+      kernels().survey(rows, capped(part, room), group);
+    });
   }
 
   // Overwrites the products with the gradient; its entries go to entry_grad_out, (count, entries), and are 0 in the
   // tile, as the largest numbers of a row are not to be rounded to 8 bits.
   void gradient(const NarrowTile<A>& tile, A* entry_grad_out) {
     by_widened_rows(tile, [&](const Tile<A>& part, std::uint16_t* narrow) {
-      kernels().gradient(rows, part, part.z, part.step);
+      gradient_in_place(part);
       for_entries(part, [&](std::int64_t at, A& grad) {
         entry_grad_out[at] = grad;
         grad = 0;
@@ -110,7 +115,10 @@ struct Chunk {
   }
 
   void target_gradient(const Tile<A>& tile, A* out, std::int64_t step) {
-    by_rows(tile, [&](const Tile<A>& part) { kernels().target_gradient(rows, part, out + part.begin * step, step); });
+    by_rows(tile, [&](const Tile<A>& part) {
+      Room room;
+      kernels().target_gradient(rows, capped(part, room), out + part.begin * step, step);
+    });
   }
 
   void entry_target_gradient(double* out) const {
@@ -126,6 +134,29 @@ struct Chunk {
   static const Kernels<A>& kernels() { return head_kernels<A>(); }
 
   static constexpr std::int64_t kRows = 16;
+
+  using Room = std::vector<A>;
+
+  // The tile, or its capped logits in the room.
+  Tile<A> capped(const Tile<A>& tile, Room& room, A* slope = nullptr) const {
+    if (rows.softcap == 0) return tile;
+    room.resize(static_cast<std::size_t>((tile.end - tile.begin) * tile.width));
+    kernels().cap(tile, rows.softcap, room.data(), slope, tile.width);
+    return {room.data(), tile.width, tile.first, tile.width, tile.begin, tile.end};
+  }
+
+  void gradient_in_place(const Tile<A>& tile) const {
+    if (rows.softcap == 0) {
+      kernels().gradient(rows, tile, tile.z, tile.step);
+      return;
+    }
+    Room room, slope(static_cast<std::size_t>((tile.end - tile.begin) * tile.width));
+    const Tile<A> seen = capped(tile, room, slope.data());
+    kernels().gradient(rows, seen, tile.z, tile.step);
+    for (std::int64_t i = 0; i < tile.end - tile.begin; i++)
+      for (std::int64_t c = 0; c < tile.width; c++)
+        tile.z[i * tile.step + c] *= slope[static_cast<std::size_t>(i * tile.width + c)];
+  }
 
   // Calls visit(place in (count, entries), entry of the tile).
   template <class Visit>
@@ -155,7 +186,7 @@ struct Chunk {
           for_entries(part, [&](std::int64_t at, A& product) { product = tile.entry_product[at]; });
         if (tile.scale != 1)
           for (A& z : wide) z *= tile.scale;
-        if (tile.bias != nullptr || rows.softcap != 0) kernels().finish(part, tile.bias, rows.softcap);
+        if (tile.bias != nullptr) kernels().add_bias(part, tile.bias);
         work(part, narrow);
       }
     }

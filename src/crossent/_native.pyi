@@ -125,7 +125,7 @@ class _HeadRows:
         softcap: float,
         n_threads: int,
     ) -> None: ...
-    def finish(self, z: _Array, first: int, bias: _Array | None) -> None: ...
+    def add_bias(self, z: _Array, first: int, bias: _Array) -> None: ...
     def survey(self, z: _Array, first: int, group: int) -> None: ...
     def survey_narrow(
         self,
@@ -194,3 +194,16 @@ class _Head:
 
 class Head32(_Head): ...
 class Head64(_Head): ...
+
+def add_thin_products(
+    grad: _Array,
+    first: int,
+    threshold: _Array,
+    seed: int,
+    row_number: _Array,
+    x: _Array,
+    weight: _Array,
+    x_grad: _Array | None,
+    weight_grad: _Array | None,
+    n_threads: int,
+) -> None: ...

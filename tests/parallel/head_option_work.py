@@ -43,16 +43,15 @@ def problem(number):
         arguments["class_weight"] = rng.uniform(0.0, 2.0, c) * (rng.random(c) < 0.8)
     if rng.random() < 0.4:
         arguments["sample_weight"] = rng.uniform(0.5, 2.0, shape) * (rng.random(shape) < 0.7)
+    if options["reduction"] == "mean" and rng.random() < 0.3:
+        options["normalizer"] = 4.0
     bars = rng.normal(size=100)
     return arguments, target, options, bars, int(rng.choice([64, 1 << 26]))
 
 
 def expected(arguments, target, options, bars):
-    """Return loss, lse, accuracy and the gradients of x, weight, bias and the probabilities, by autograd."""
-    leaf = {
-        n: None if v is None else torch.tensor(v, requires_grad=n in ("x", "weight", "bias"))
-        for n, v in arguments.items()
-    }
+    """Return loss, lse, accuracy and the gradients of x, weight, bias, the probabilities and weights, by autograd."""
+    leaf = {n: None if v is None else torch.tensor(v, requires_grad=True) for n, v in arguments.items()}
     x, weight, bias = leaf["x"], leaf["weight"], leaf["bias"]
     s, shift, c = leaf.get("sample_weight"), options["shift"], len(weight)
     z = options["logit_scale"] * (x @ weight.T + (0.0 if bias is None else bias))
@@ -80,13 +79,14 @@ def expected(arguments, target, options, bars):
     losses = (truth * (lse.unsqueeze(-1) - z)).sum(-1) + options["z_loss"] * of_row * lse**2
     share = torch.where(part, 1.0 if s is None else s, 0.0)
     losses = torch.where(part, losses, 0.0) * share
-    denominator = (of_row * share).sum()
+    denominator = options["normalizer"] if "normalizer" in options else (of_row * share).sum()
     loss = losses if options["reduction"] == "none" else losses.sum()
     if options["reduction"] == "mean":
         loss = loss / denominator if denominator else loss * 0.0
     hit = (z.argmax(-1) == p.argmax(-1))[part].double().mean()
     weigh(loss, lse, bars).backward()
-    grads = [t if t is None else (torch.zeros_like(t) if t.grad is None else t.grad) for t in (x, weight, bias, probs)]
+    leaves = (x, weight, bias, probs, leaf.get("class_weight"), leaf.get("sample_weight"))
+    grads = [t if t is None else (torch.zeros_like(t) if t.grad is None else t.grad) for t in leaves]
     return loss.detach(), lse.detach(), hit, *grads
 
 
@@ -128,9 +128,11 @@ def errors(number):
         given = probs = torch.tensor(target[..., own], requires_grad=True)
     else:
         given = torch.tensor(target)
+    # The class weights of all classes on every rank, or the rank's own.
+    some = slice(None) if number % 2 else own
     rest = {
-        n: torch.tensor(arguments[o])
-        for n, o in (("weight", "class_weight"), ("sample_weight", "sample_weight"))
+        n: torch.tensor(arguments[o][place], requires_grad=number % 7 != 0)
+        for n, o, place in (("weight", "class_weight", some), ("sample_weight", "sample_weight", slice(None)))
         if o in arguments
     }
     found = class_parallel_cross_entropy(
@@ -138,6 +140,7 @@ def errors(number):
     )
     weigh(*found[:2], bars).backward()
     whole = isinstance(target, tuple)
+    of_classes, of_rows = (rest[n].grad if n in rest else None for n in ("weight", "sample_weight"))
     for value, true in (
         (found[0].detach(), truth[0]),
         (found[1].detach(), truth[1]),
@@ -148,6 +151,8 @@ def errors(number):
             None if probs is None else probs.grad,
             None if probs is None else truth[6] if whole else truth[6][..., own],
         ),
+        (of_classes, None if of_classes is None else truth[7][some]),
+        (of_rows, truth[8]),
     ):
         if value is not None and true is not None and true.numel():
             yield float((value - true).abs().max() / max(1.0, float(true.abs().max())))

@@ -158,6 +158,15 @@ FAULTS = {
         "target has shapes (6, 2), (6, 3): expected (6, 'k') for both",
     ),
     "shift": (_replace(shift=-1), ValueError, "shift = -1: expected an integer of at least 0"),
+    "gradient": (_replace(gradient="unbiased"), ValueError, "gradient is exact on rank 0 and unbiased on rank"),
+    "bad gradient": (_replace(gradient="fast"), ValueError, "gradient = 'fast': expected one of 'exact', 'unbiased'"),
+    "threshold": (_replace(threshold=0.0), ValueError, "threshold = 0.0: expected a number in (0, 1]"),
+    "generator": (_replace(generator=3), TypeError, "generator is a int: expected a torch.Generator, or None"),
+    "class weights that learn": (
+        _replace(weight=torch.ones(9, requires_grad=True)),
+        ValueError,
+        "weight requires a gradient is False on rank 0 and True on rank",
+    ),
     "reduction": (_replace(reduction="none"), ValueError, "reduction is mean on rank 0 and none on rank"),
     "budget": (_replace(max_memory="much"), ValueError, "max_memory = 'much': expected a positive number of bytes"),
     "frozen x": (
@@ -178,7 +187,7 @@ FAULTS = {
 # Where the other ranks hold nothing to compare with, these are no faults.
 NEED_TWO = {
     "dtype", "number of rows", "option", "returned", "few classes", "reduction", "frozen x", "other x",
-    "other target", "target ignored", "other sample weight", "other normalizer",
+    "other target", "target ignored", "other sample weight", "other normalizer", "gradient", "class weights that learn",
 }  # fmt: skip
 
 
@@ -247,6 +256,23 @@ def payloads(options, rows, labels=True, dtype=torch.float32, settle=True):
     finally:
         dist.all_reduce = all_reduce
     return sizes
+
+
+def payloads_of_class_weights(rows, size):
+    own = class_range(9, dist.get_rank(), dist.get_world_size())
+    weight = torch.ones(9 if size is None else len(own), requires_grad=True)
+    return payloads({"weight": weight}, rows)
+
+
+def raised_by_class_weights_of_two_kinds():
+    """Let the first rank hold all class weights and the others their own."""
+    arguments, *_ = small_problem()
+    count = 9 if dist.get_rank() == 0 else len(arguments["weight_shard"])
+    try:
+        class_parallel_cross_entropy(**arguments, weight=torch.ones(count, requires_grad=True))
+    except ValueError as error:
+        return str(error), is_right()
+    return None
 
 
 def in_groups_of_their_own():

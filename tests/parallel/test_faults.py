@@ -38,6 +38,13 @@ def test_a_weight_without_any_class_is_refused(pool):
         assert answer == "weight_shard has no rows on any rank: expected at least one class"
 
 
+def test_class_weights_that_learn_are_all_classes_or_the_ranks_own_everywhere(pools):
+    expected = "rank 0: weight has 9 entries and requires a gradient: expected all classes' on every rank, or on every"
+    for message, right in pools[3].run(rank_work.raised_by_class_weights_of_two_kinds):
+        assert message.startswith(expected)
+        assert right
+
+
 @pytest.mark.parametrize(("blow", "timeout"), [(signal.SIGKILL, 60.0), (signal.SIGSTOP, 3.0)])
 def test_a_rank_that_is_gone_or_hangs_is_not_waited_for(blow, timeout):
     pool = Pool(2, timeout)

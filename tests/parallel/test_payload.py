@@ -47,6 +47,16 @@ def test_the_accuracy_costs_a_column_and_that_of_distributions_one_of_the_maximu
         assert answer == [("MAX", 4 * top), ("SUM", 8 * (columns * ROWS + 5)), ("SUM", 4 * (ROWS * D + 1))]
 
 
+@pytest.mark.parametrize(("size", "entries"), [(None, 9), ("own", 0)], ids=["all classes", "own classes"])
+def test_the_gradient_of_all_class_weights_rides_with_that_of_x(pools, size, entries):
+    for answer in pools[2].run(rank_work.payloads_of_class_weights, ROWS, size):
+        assert answer == [
+            ("MAX", 4 * (ROWS + 1)),
+            ("SUM", 8 * (3 * ROWS + 5)),
+            ("SUM", 4 * (ROWS * D + entries + 1)),
+        ]
+
+
 @pytest.mark.parametrize("grad", [False, True])
 def test_the_gradient_of_a_few_classes_probabilities_rides_with_that_of_x(pools, grad):
     k = 3

@@ -131,16 +131,19 @@ class Grid:
 
 
 def gradient_errors_on_a_grid(reduction):
-    """Return the relative errors of loss, x's gradient and the weight's, with rows and classes spread."""
+    """Return the relative errors of loss and of all gradients, with rows and classes spread."""
     grid = Grid()
     x, labels, weight = data(4, 30)
     inputs, model = x.clone().requires_grad_(), linear()
-    whole = functional.cross_entropy(model(inputs), labels, weight, label_smoothing=0.1, reduction=reduction)
+    of_classes, of_rows = weight.clone().requires_grad_(), torch.linspace(0.5, 2.0, 30, dtype=x.dtype).requires_grad_()
+    options = {"label_smoothing": 0.1, "reduction": reduction, "z_loss": 0.1}
+    whole = cross_entropy(model(inputs), labels, of_classes, sample_weight=of_rows, **options)
     whole.backward()
     own, rows = class_range(CLASSES, grid.column, grid.t), parts(30, grid.p)[grid.row]
     shard = model.weight.detach()[own.start : own.stop].clone().requires_grad_()
     bias = model.bias.detach()[own.start : own.stop].clone()
     mine = x[rows].clone().requires_grad_()
+    my_classes, my_rows = weight.clone().requires_grad_(), of_rows.detach()[rows].clone().requires_grad_()
     loss = class_parallel_cross_entropy(
         mine,
         shard,
@@ -148,14 +151,17 @@ def gradient_errors_on_a_grid(reduction):
         bias_shard=bias,
         group=grid.class_group,
         row_group=grid.row_group,
-        weight=weight,
-        label_smoothing=0.1,
-        reduction=reduction,
+        weight=my_classes,
+        sample_weight=my_rows,
+        **options,
     )
     loss.backward()
-    dist.all_reduce(shard.grad, group=grid.row_group)
-    found = (loss.detach(), mine.grad / grid.p, shard.grad / grid.p)
-    truth = (whole.detach(), inputs.grad[rows], model.weight.grad[own.start : own.stop])
+    for of_all_rows in (shard, my_classes):
+        dist.all_reduce(of_all_rows.grad, group=grid.row_group)
+    found = (loss.detach(), *(t.grad / grid.p for t in (mine, shard, my_classes, my_rows)))
+    truth = (
+        whole.detach(), inputs.grad[rows], model.weight.grad[own.start : own.stop], of_classes.grad, of_rows.grad[rows]
+    )  # fmt: skip
     return [float((a - b).norm() / max(float(b.norm()), 1e-3)) for a, b in zip(found, truth, strict=True)]
 
 

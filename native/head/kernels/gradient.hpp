@@ -23,14 +23,8 @@ inline void subtract_truth(const Rows<A>& rows, i64 row, const Tile<A>& tile, A*
   }
 }
 
-// What multiplies the gradient of a capped logit z: 1 - (z / cap)², without its cancellation.
-template <class F>
-inline F cap_slope(F z, NumberOf<F> cap) {
-  return ((cap - z) / cap) * ((cap + z) / cap);
-}
-
-template <class A, bool far, bool capped>
-inline void scale_exponentials(const A* z, i64 width, A m, double factor, A cap, A* out) {
+template <class A, bool far>
+inline void scale_exponentials(const A* z, i64 width, A m, double factor, A* out) {
   using Vector = typename VectorOf<A>::type;
   using Exp = ExpOf<A>;
   constexpr int lanes = VectorOf<A>::lanes;
@@ -40,7 +34,6 @@ inline void scale_exponentials(const A* z, i64 width, A m, double factor, A cap,
   for_vectors(z, width, -A(kInf), [&](Vector x, i64 c) {
     Vector g = far ? exp_of_difference(x, top) * Exp::raise : raised_exp_of_difference(x, top, floor);
     g = g * by.factor * by.power;
-    if constexpr (capped) g *= cap_slope(x, cap);
     if (c < whole)
       put_vector(g, out + c);
     else
@@ -52,51 +45,24 @@ inline void scale_exponentials(const A* z, i64 width, A m, double factor, A cap,
 template <class A>
 inline void set_entries(const Rows<A>& rows, i64 row, A* grad, const Tile<A>& tile) {
   const Row<A>& known = rows.row[row];
-  const bool capped = rows.softcap != 0;
   for (i64 j = 0; j < rows.entries; j++) {
     const i64 at = row * rows.entries + j, c = rows.entry_class[at] - tile.first;
-    if (c < 0 || c >= tile.width) continue;
-    grad[c] = A(rows.entry_grad[at] * (capped ? cap_slope(double(rows.entry_logit[at]), rows.softcap) : 1.0));
+    if (c >= 0 && c < tile.width) grad[c] = A(rows.entry_grad[at]);
   }
   const i64 leader = known.leader - tile.first;
-  if (leader >= 0 && leader < tile.width)
-    grad[leader] = A(known.at_leader * (capped ? cap_slope(double(known.top), rows.softcap) : 1.0));
-}
-
-template <class A>
-inline void gradient_row_of_caps(const Rows<A>& rows, i64 row, const A* z, const Tile<A>& tile, A* out) {
-  const Row<A>& known = rows.row[row];
-  for (i64 c = 0; c < tile.width; c++) {
-    const double slope = cap_slope(double(z[c]), rows.softcap);
-    const double e = exp_of_difference(double(z[c]), double(known.top));
-    out[c] = A((e * known.factor - known.truth * spread_truth(rows, row, tile.first + c)) * slope);
-  }
-  set_entries(rows, row, out, tile);
-}
-
-template <class A, bool capped>
-inline void gradient_row(const Rows<A>& rows, i64 row, const A* z, const Tile<A>& tile, A* out) {
-  const Row<A>& known = rows.row[row];
-  const A cap = A(rows.softcap);
-  if (capped && has_spread_truth(rows)) {
-    // The slope belongs to the whole entry: it waits until the truth is subtracted.
-    gradient_row_of_caps(rows, row, z, tile, out);
-    return;
-  }
-  absolute(known.top) <= ExpOf<A>::far
-      ? scale_exponentials<A, false, capped>(z, tile.width, known.top, known.factor, cap, out)
-      : scale_exponentials<A, true, capped>(z, tile.width, known.top, known.factor, cap, out);
-  if (has_spread_truth(rows)) subtract_truth(rows, row, tile, out);
-  set_entries(rows, row, out, tile);
+  if (leader >= 0 && leader < tile.width) grad[leader] = A(known.at_leader);
 }
 
 template <class A>
 void gradient(const Rows<A>& rows, const Tile<A>& tile, A* grad_out, i64 grad_step) {
   for (i64 row = tile.begin; row < tile.end; row++) {
+    const Row<A>& known = rows.row[row];
     const A* z = tile.z + (row - tile.begin) * tile.step;
     A* out = grad_out + (row - tile.begin) * grad_step;
-    rows.softcap != 0 ? gradient_row<A, true>(rows, row, z, tile, out)
-                      : gradient_row<A, false>(rows, row, z, tile, out);
+    absolute(known.top) <= ExpOf<A>::far ? scale_exponentials<A, false>(z, tile.width, known.top, known.factor, out)
+                                         : scale_exponentials<A, true>(z, tile.width, known.top, known.factor, out);
+    if (has_spread_truth(rows)) subtract_truth(rows, row, tile, out);
+    set_entries(rows, row, out, tile);
   }
 }
 
@@ -124,39 +90,62 @@ void column_sums(const Tile<A>& tile, double* sum) {
   }
 }
 
-// tanh(x) = -e / (2 + e) with e = exp(-2|x|) - 1, which keeps its digits where x is small.
-inline double tanh_of(double x) {
+template <class A>
+void add_bias(const Tile<A>& tile, const A* bias) {
+  for (i64 row = 0; row < tile.end - tile.begin; row++) {
+    A* z = tile.z + row * tile.step;
+#pragma omp simd
+    for (i64 c = 0; c < tile.width; c++) z[c] += bias[tile.first + c];
+  }
+}
+
+struct Tanh {
+  double value, slope;
+};
+
+// With e = exp(-2|x|): tanh |x| = (1 - e) / (1 + e), 1 - e kept exact where x is small, and the slope 4 e / (1 + e)²,
+// as 1 - tanh² loses its digits where x is large.
+inline Tanh tanh_of(double x) {
+  using Exp = ExpDouble;
   const double d = -2.0 * absolute(x);
   double p;
   i64 n;
-  ExpDouble::parts(d < -80.0 ? -80.0 : d, 0.0, p, n);
-  const double power = bits_as<double>((n + 1023) << 52);
-  const double e = power * p + (power - 1.0);
-  const double size = -e / (2.0 + e);
-  return x < 0 ? -size : x == x ? size : x;
+  Exp::parts(d < Exp::lowest ? Exp::lowest : d, 0.0, p, n);
+  const double power = bits_as<double>((n + (1023 + Exp::kRaise)) << 52);
+  const double e = (power * p + power) * Exp::lower, short_of_1 = (power * p + (power - Exp::raise)) * Exp::lower;
+  const double inverse = 1.0 / (1.0 + e), twice = 2.0 * inverse;
+  const double size = -short_of_1 * inverse;
+  return {x < 0 ? -size : x == x ? size : x, e * (twice * twice)};
+}
+
+template <class A, bool sloped>
+void cap_rows(const Tile<A>& tile, double softcap, A* capped_out, A* slope_out, i64 step) {
+  const double inverse = 1.0 / softcap;
+  for (i64 row = 0; row < tile.end - tile.begin; row++) {
+    const A* z = tile.z + row * tile.step;
+    A* out = capped_out + row * step;
+    A* slope = sloped ? slope_out + row * step : nullptr;
+#pragma omp simd
+    for (i64 c = 0; c < tile.width; c++) {
+      const Tanh tanh = tanh_of(double(z[c]) * inverse);
+      out[c] = A(softcap * tanh.value);
+      if constexpr (sloped) slope[c] = A(tanh.slope);
+    }
+  }
 }
 
 template <class A>
-void finish(const Tile<A>& tile, const A* bias, double softcap) {
-  for (i64 row = 0; row < tile.end - tile.begin; row++) {
-    A* z = tile.z + row * tile.step;
-    if (bias != nullptr) {
-#pragma omp simd
-      for (i64 c = 0; c < tile.width; c++) z[c] += bias[tile.first + c];
-    }
-    if (softcap != 0) {
-#pragma omp simd
-      for (i64 c = 0; c < tile.width; c++) z[c] = A(softcap * tanh_of(double(z[c]) / softcap));
-    }
-  }
+void cap(const Tile<A>& tile, double softcap, A* capped_out, A* slope_out, i64 step) {
+  slope_out == nullptr ? cap_rows<A, false>(tile, softcap, capped_out, nullptr, step)
+                       : cap_rows<A, true>(tile, softcap, capped_out, slope_out, step);
 }
 
 }  // namespace head
 
 template <class A>
 constexpr crossent::head::Kernels<A> head_kernels() {
-  return {head::finish<A>,      head::survey<A>, head::conclude<A>, head::gradient<A>, head::target_gradient<A>,
-          head::column_sums<A>, head::thin<A>,   head::widen<A>,    head::narrow<A>};
+  return {head::add_bias<A>,        head::cap<A>,         head::survey<A>, head::conclude<A>, head::gradient<A>,
+          head::target_gradient<A>, head::column_sums<A>, head::thin<A>,   head::widen<A>,    head::narrow<A>};
 }
 
 }  // namespace

@@ -159,7 +159,8 @@ class _Tiles:
         """Return a tile's logits, made now."""
         z, classes = self.view(tile), self.plan.classes(tile)
         self.products.logits(self.rows, classes, z)
-        self.chunk.finish(z, classes.start, self.bias)
+        if self.bias is not None:
+            self.chunk.add_bias(z, classes.start, self.bias)
         return z
 
 

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 
 from crossent.errors import invalid_type, invalid_value
 from crossent.jax import call
+from crossent.jax.labels import label_charge
 from crossent.jax.maps import charge, log_sum_exp, total
 from crossent.targets import IGNORE_INDEX
 
@@ -114,7 +115,7 @@ def cross_entropy(
 
 class _Rows(NamedTuple):
     logits: Array  # (..., C); 0 in rows that take no part, which may hold NaN
-    truth: Array  # (..., C)
+    truth: Array  # (..., C), or labels (...) that are the whole truth but for their weights
     take_part: Array  # (...), bool
     label_weight: Array  # (...), what the label's class counts for in a mean, and in the z-loss
     sample_weight: Array  # (...)
@@ -133,7 +134,7 @@ def _rows(
     shape, (classes, dtype) = z.shape, (z.shape[axis], z.dtype)
     z = jnp.moveaxis(z, axis, -1)
     row_shape = z.shape[:-1]
-    wrong = None
+    wrong, whole = None, call.is_known(smoothing) and smoothing == 0
     of_label = jnp.ones(row_shape, dtype)
     if call.is_integer(target.dtype):
         if target.shape != row_shape:
@@ -142,30 +143,48 @@ def _rows(
             )
         call.check_labels(target, classes, ignored)
         take_part = target != ignored
-        p = (target[..., None] == jnp.arange(classes)) & take_part[..., None]
+        valid = take_part & (target >= 0) & (target < classes)
         if not call.is_known(target):
-            wrong = take_part & ((target < 0) | (target >= classes))
-        p = p.astype(dtype)
+            wrong = take_part & ~valid
+        label = jnp.where(valid, target, 0)
         if weight is not None:
-            of_label = total(p * weight)
+            of_label = jnp.where(valid, weight[label], 0)
+        if whole:
+            take_part = take_part & (of_label > 0) if wrong is None else take_part & ((of_label > 0) | wrong)
+            return _taking_part(z, label, take_part, of_label, sample_weight, wrong)
+        p = ((target[..., None] == jnp.arange(classes)) & take_part[..., None]).astype(dtype)
     else:
         p = jnp.moveaxis(_distributions(target, shape, ignored).astype(dtype), axis, -1)
         take_part = jnp.ones(row_shape, bool)
-    if not call.is_known(smoothing) or smoothing > 0:
+    if not whole:
         p = p * (1 - smoothing) + smoothing / classes
     if weight is not None:
         p = p * weight
     # A row whose truth has no weight takes no part.
     take_part = take_part & (p > 0).any(axis=-1) if wrong is None else take_part & ((p > 0).any(axis=-1) | wrong)
-    rows = jnp.ones(row_shape, dtype)
+    return _taking_part(z, p, take_part, of_label, sample_weight, wrong)
+
+
+def _taking_part(
+    z: Array,
+    truth: Array,
+    take_part: Array,
+    of_label: Array,
+    sample_weight: ArrayLike | None,
+    wrong: Array | None,
+) -> _Rows:
+    rows = jnp.ones(take_part.shape, z.dtype)
     if sample_weight is not None:
-        rows = call.weights("sample_weight", sample_weight, row_shape, "the rows of logits", dtype)
+        rows = call.weights("sample_weight", sample_weight, take_part.shape, "the rows of logits", z.dtype)
         take_part = take_part & (rows > 0)
-    return _Rows(jnp.where(take_part[..., None], z, 0), p, take_part, of_label, rows, wrong)
+    return _Rows(jnp.where(take_part[..., None], z, 0), truth, take_part, of_label, rows, wrong)
 
 
 def _row_losses(rows: _Rows, z_loss: Any) -> Array:
-    losses = charge(rows.logits, rows.truth)
+    if rows.truth.ndim < rows.logits.ndim:
+        losses = rows.label_weight * label_charge(rows.logits, rows.truth)
+    else:
+        losses = charge(rows.logits, rows.truth)
     if not call.is_known(z_loss) or z_loss > 0:
         losses = losses + z_loss * rows.label_weight * log_sum_exp(rows.logits) ** 2
     if rows.wrong is not None:

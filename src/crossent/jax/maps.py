@@ -23,16 +23,17 @@ import numpy as np
 from jax import Array, lax
 from jax.custom_derivatives import SymbolicZero
 
-BLOCK = 512  # terms of a sum that are added up in one go
+# Terms of a sum that are added up in one go, and sums that a CPU's vectors add up side by side.
+BLOCK, LANES = 512, 64
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _rule(function: Callable[..., Array]) -> jax.custom_jvp[Array]:
-    return jax.custom_jvp(_compiled(function))
+def rule(function: Callable[..., Array]) -> jax.custom_jvp[Array]:
+    return jax.custom_jvp(compiled(function))
 
 
-def _compiled(function: F) -> F:
+def compiled(function: F) -> F:
     """Compile: outside of jit too there is then one call of XLA, not one for each operation."""
     return cast(F, jax.jit(function))
 
@@ -52,14 +53,17 @@ def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
     return s, (a - (s - t)) + (b - t)
 
 
-def _difference(a: Array, b: Array) -> tuple[Array, Array]:
+def difference(a: Array, b: Array) -> tuple[Array, Array]:
     d, rest = _two_sum(a, -b)
     return d, jnp.where(jnp.isfinite(d), rest, 0)
 
 
-def _exp_difference(a: Array, b: Array) -> Array:
-    d, rest = _difference(a, b)
-    return jnp.exp(d) * (1 + rest)
+def exp_difference(a: Array, b: Array) -> Array:
+    """Return exp(a - b) for a <= b, of the exact difference."""
+    d, rest = _two_sum(a, -b)
+    e = jnp.exp(d)
+    # Where there is no difference, nor a rest of it, e is 0; XLA has vectors for this test, not for one of d.
+    return jnp.where(e > 0, e * (1 + rest), e)
 
 
 def _at_largest(x: Array, largest: Array) -> Array:
@@ -69,16 +73,16 @@ def _at_largest(x: Array, largest: Array) -> Array:
     return places == first
 
 
-@_compiled
+@compiled
 def _parts(z: Array) -> _Parts:
     largest = z.max(axis=-1, keepdims=True)
     is_top = _at_largest(z, largest)
     rivals = jnp.where(is_top, -jnp.inf, z)
     second = rivals.max(axis=-1, keepdims=True)
     # Scaled by the second largest, the sum stays in range where each single term of `others` has left it.
-    odds = _exp_difference(rivals, jnp.where(second == -jnp.inf, 0, second))
+    odds = exp_difference(rivals, jnp.where(second == -jnp.inf, 0, second))
     sum_of_odds = total(odds)[..., None]
-    d, rest = _difference(second, largest)
+    d, rest = difference(second, largest)
     lead = jnp.exp(d) * (1 + rest)
     # XLA flushes subnormals: many rivals, each of them below the normal range, are summed before they are lowered.
     half = jnp.exp(0.5 * d)
@@ -90,7 +94,7 @@ def _parts(z: Array) -> _Parts:
     probs = jnp.where(jnp.isnan(others), jnp.nan, odds * (lead / (1 + others)))
     probs = jnp.where((largest == jnp.inf) & (others == 0), 0, probs)
     probs = jnp.where(is_top, 1 / (1 + others), probs)
-    d, rest = _difference(z, largest)
+    d, rest = difference(z, largest)
     return _Parts(is_top, probs, others, jnp.where(is_top, 0, -d), jnp.where(is_top, 0, rest))
 
 
@@ -99,22 +103,23 @@ def _add_pairs(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, A
     return high, (a[1] + b[1]) + rest
 
 
-def _sum_of_pairs(high: Array, low: Array) -> tuple[Array, Array]:
-    """Return the sums along the last axis, in two parts that do not overlap."""
+def _sum_of_pairs(high: Array, low: Array, axis: int = -1) -> tuple[Array, Array]:
+    """Return the sums along an axis, in two parts that do not overlap."""
     zero = np.zeros((), high.dtype)
-    high, low = lax.reduce((high, low), (zero, zero), _add_pairs, (high.ndim - 1,))
+    high, low = lax.reduce((high, low), (zero, zero), _add_pairs, (high.ndim + axis,))
     return _two_sum(high, jnp.where(jnp.isfinite(high), low, 0))
 
 
-@_rule
+@rule
 def total(x: Array) -> Array:
     """Return the sum along the last axis, compensated: rounded about once, in whatever order it is added up."""
     high, low = x, jnp.zeros_like(x)
     # In blocks: over a long row the remainders themselves grow so large that their rounding would show.
-    while high.shape[-1] > BLOCK:
-        padding = [(0, 0)] * (high.ndim - 1) + [(0, -high.shape[-1] % BLOCK)]
-        blocks = (*high.shape[:-1], -1, BLOCK)
-        high, low = _sum_of_pairs(jnp.pad(high, padding).reshape(blocks), jnp.pad(low, padding).reshape(blocks))
+    while high.shape[-1] > 4 * LANES:
+        lanes = LANES * -(-high.shape[-1] // (LANES * BLOCK))
+        padding = [(0, 0)] * (high.ndim - 1) + [(0, -high.shape[-1] % lanes)]
+        blocks = (*high.shape[:-1], -1, lanes)
+        high, low = _sum_of_pairs(jnp.pad(high, padding).reshape(blocks), jnp.pad(low, padding).reshape(blocks), -2)
     return _sum_of_pairs(high, low)[0]
 
 
@@ -123,7 +128,7 @@ def _(primals: Any, tangents: Any) -> Any:
     return total(*primals), tangents[0].sum(axis=-1)
 
 
-@_compiled
+@compiled
 def _against_top(z: Array, t: Array) -> tuple[Array, Array, Array]:
     """Return q, t and <q, t>, the last two less t at the top class where that has most of the mass.
 
@@ -138,14 +143,14 @@ def _against_top(z: Array, t: Array) -> tuple[Array, Array, Array]:
     return q, t, mean
 
 
-@_compiled
+@compiled
 def covariance(z: Array, t: Array) -> Array:
     """Return q_c (t_c - <q, t>), the covariance matrix of the classes times t."""
     q, t, mean = _against_top(z, t)
     return q * (t - mean)
 
 
-@_rule
+@rule
 def probabilities(z: Array) -> Array:
     """Return softmax(z) along the last axis, each entry to a few ulp."""
     return _parts(z).probs
@@ -156,7 +161,7 @@ def _(primals: Any, tangents: Any) -> Any:
     return probabilities(*primals), covariance(primals[0], tangents[0])
 
 
-@_rule
+@rule
 def surprise(z: Array) -> Array:
     """Return -log softmax(z) along the last axis, never negative, each entry to a few ulp, also near 0."""
     parts = _parts(z)
@@ -169,7 +174,7 @@ def _(primals: Any, tangents: Any) -> Any:
     return surprise(*primals), mean - t
 
 
-@_rule
+@rule
 def log_sum_exp(z: Array) -> Array:
     """Return log Σ exp(z_c) along the last axis."""
     return z.max(axis=-1) + jnp.log1p(_parts(z).others[..., 0])
@@ -187,7 +192,7 @@ def _price(z: Array, p: Array) -> Array:
     return jnp.where((p == 0) & (gap == jnp.inf), 0, gap)
 
 
-@_rule
+@rule
 def charge(z: Array, p: Array) -> Array:
     """Return Σ p_c (lse - z_c) along the last axis; a class with p_c = 0 adds exactly 0, at a logit of -inf too."""
     return total(p * _price(z, p))
@@ -206,7 +211,7 @@ def _charge_jvp(primals: Any, tangents: Any) -> Any:
 charge.defjvp(_charge_jvp, symbolic_zeros=True)
 
 
-@_rule
+@rule
 def pull(z: Array, p: Array) -> Array:
     """Return (Σ p) q_c - p_c, the gradient of ``charge``; each row sums to zero within a rounding."""
     parts, mass = _parts(z), total(p)[..., None]
@@ -235,7 +240,7 @@ def _pull_jvp(primals: Any, tangents: Any) -> Any:
 pull.defjvp(_pull_jvp, symbolic_zeros=True)
 
 
-@_compiled
+@compiled
 def _pull_along_truth(z: Array, dp: Array) -> Array:
     parts = _parts(z)
     q = probabilities(z)

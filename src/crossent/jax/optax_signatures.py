@@ -7,6 +7,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from crossent.jax import call
+from crossent.jax.labels import label_charge
 from crossent.jax.maps import charge
 
 Axis = int | tuple[int, ...]
@@ -146,8 +147,7 @@ def softmax_cross_entropy_with_integer_labels(
     if y.shape != rows.shape[:-1]:
         y = jnp.broadcast_to(y, rows.shape[:-1])
     call.check_labels(y, classes)
-    p = (y[..., None] == jnp.arange(classes)).astype(rows.dtype)
-    losses = _losses(rows, p, mask, axes)
+    losses = _losses(rows, y, mask, axes)
     if not call.is_known(y):
         losses = losses * jnp.where((y < 0) | (y >= classes), jnp.nan, 1)
     return losses.astype(z.dtype)
@@ -175,13 +175,19 @@ def _mask(where: ArrayLike, z: Array, axes: tuple[int, ...]) -> Array:
     return jnp.broadcast_to(mask, z.shape)
 
 
-def _losses(z: Array, p: Array, mask: Array | None, axes: tuple[int, ...]) -> Array:
+def _losses(z: Array, truth: Array, mask: Array | None, axes: tuple[int, ...]) -> Array:
     if z.shape[-1] == 0:  # As optax: a sum over no class. Its own tests meet it where a random mask keeps none.
         return jnp.zeros(z.shape[:-1], z.dtype)
     if mask is None:
-        return charge(z, p)
+        return _charge(z, truth)
     kept = _rows(mask, axes)
     kept = jnp.broadcast_to(kept, z.shape)
     row_kept = kept.any(axis=-1)
     z = jnp.where(row_kept[..., None], jnp.where(kept, z, -jnp.inf), 0)
-    return jnp.where(row_kept, charge(z, jnp.where(row_kept[..., None], p, 0)), 0)
+    if truth.ndim == z.ndim:
+        truth = jnp.where(row_kept[..., None], truth, 0)
+    return jnp.where(row_kept, _charge(z, truth), 0)
+
+
+def _charge(z: Array, truth: Array) -> Array:
+    return charge(z, truth) if truth.ndim == z.ndim else label_charge(z, truth)

@@ -27,8 +27,8 @@ from crossent.torch.linear.rows import Result
 def run(call: HeadCall, wanted: Wanted, factor: float | Tensor, weight_bar: Tensor | None) -> Pass | None:
     """Return what :func:`passes.run` does; None for a call that the kernels do not take.
 
-    They take labels, distributions and sparse ones of one place a row, with weights of at least 0, weights that lie
-    next to each other, and no soft cap.
+    They take labels, distributions and sparse ones of one place a row, with weights of at least 0, and weights that lie
+    next to each other.
     """
     truth = _truth(call)
     if truth is None:
@@ -52,8 +52,6 @@ def _truth(call: HeadCall) -> HeadTruth | None:
     loss, weight = call.loss, call.linear_weight
     if call.x.device.type != "cpu" or call.places != 1 or not weight.is_contiguous() or weight.numel() == 0:
         return None
-    if call.softcap is not None and not call.threshold:
-        return None  # the kernels know capped logits alone, from which a saturated cap's slope has no digits left
     target = as_numpy(loss.target)
     try:
         return head_truth(

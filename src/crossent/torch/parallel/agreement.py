@@ -22,8 +22,8 @@ from crossent.torch.parallel.layout import Layout
 from crossent.torch.parallel.ranks import Ranks
 from crossent.torch.parallel.refusal import Refusal, described, first_error
 
-# Of what the ranks compare, this one is each rank's own.
-_OWN = "classes"
+# Of what the ranks compare, these are each rank's own.
+_OWN = ("classes", "number of class weights")
 
 
 class _Agreed(NamedTuple):
@@ -86,7 +86,7 @@ def _agree(ranks: Ranks, text: str, own: Exception | None) -> Layout:
     if error is not None:
         raise Refusal(error)
     told = [json.loads(each) for each in texts]
-    counts = tuple(each.pop(_OWN) for each in told)
+    counts, weights = (tuple(each.pop(own) for each in told) for own in _OWN)
     for rank, each in enumerate(told):
         for name, value in each.items():
             if value != told[0].get(name):
@@ -94,4 +94,4 @@ def _agree(ranks: Ranks, text: str, own: Exception | None) -> Layout:
                 raise Refusal(ValueError(f"{name} is {ours} and {theirs}: expected the same"))
     if sum(counts) == 0:
         raise Refusal(ValueError("weight_shard has no rows on any rank: expected at least one class"))
-    return Layout(counts, ranks.rank)
+    return Layout(counts, ranks.rank, all(each == sum(counts) for each in weights))

@@ -13,6 +13,7 @@ from torch import Tensor
 import crossent
 from crossent.errors import invalid_choice, invalid_type, invalid_value
 from crossent.head.memory import bytes_of
+from crossent.head.plan import GRADIENTS
 from crossent.torch.call import FLOATS, LABELS
 from crossent.torch.call import compute_dtype as compute_dtype_of
 
@@ -31,6 +32,8 @@ class Options:
     softcap: float | None
     return_lse: bool
     return_accuracy: bool
+    gradient: str
+    threshold: float
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,12 @@ class Arguments:
         Whether x needs a gradient, which takes a collective operation: all ranks do or none.
     target_grad : bool
         Whether the distributions do; those of a few classes take part in the same operation.
+    class_weight_grad : bool
+        Whether the class weights do; those of all classes take part in the same operation.
     needs_grad : bool
-        Whether anything does on this rank.
+        Whether anything that is made of the logits does on this rank.
+    seed, first_row : int
+        Of the unbiased gradient: this rank's own seed, and the number of its first row among those of all row groups.
     """
 
     x: Tensor
@@ -81,7 +88,10 @@ class Arguments:
     check_same: bool
     x_grad: bool
     target_grad: bool
+    class_weight_grad: bool
     needs_grad: bool
+    seed: int
+    first_row: int
 
     @property
     def dtype(self) -> torch.dtype:
@@ -123,11 +133,13 @@ class Arguments:
                 "dtype of weight_shard": str(self.weight.dtype),
                 "device": self.x.device.type,
                 "target": self._kind(),
+                "number of class weights": 0 if self.class_weight is None else len(self.class_weight),
                 "class weights": self.class_weight is not None,
                 "sample_weight": self.sample_weight is not None,
                 "check_same": self.check_same,
                 "x requires a gradient": self.x_grad,
                 "target requires a gradient": self.target_grad,
+                "weight requires a gradient": self.class_weight_grad,
                 **self.options.__dict__,
             }
         )
@@ -155,8 +167,12 @@ def checked(
     softcap: float | None,
     return_lse: bool,
     return_accuracy: bool,
+    gradient: str,
+    threshold: float,
+    generator: torch.Generator | None,
     max_memory: int | str,
     check_same: bool,
+    first_row: int,
 ) -> Arguments:
     """Return the arguments in one form.
 
@@ -169,13 +185,11 @@ def checked(
     labels, probs, indices = _target(target, rows, weight_shard, ignore_index)
     truth = labels if probs is None else probs
     _same_device(x, weight_shard=weight_shard, target=truth, bias_shard=bias_shard, sample_weight=sample_weight)
+    seed = _seed(x, gradient, generator)
     if weight is not None:
         _tensor("weight", weight, 1)
     if sample_weight is not None:
         _shape("sample_weight", sample_weight, rows, "one for each row of x")
-    for name, value in (("weight", weight), ("sample_weight", sample_weight)):
-        if value is not None and value.requires_grad:
-            raise ValueError(f"{name} requires a gradient, which is not computed: expected {name}.detach()")
     if reduction not in REDUCTIONS:
         raise invalid_choice("reduction", reduction, REDUCTIONS)
     if normalizer is not None and reduction != "mean":
@@ -189,8 +203,10 @@ def checked(
         None if softcap is None else _positive("softcap", softcap),
         bool(return_lse),
         bool(return_accuracy),
+        gradient,
+        _positive("threshold", threshold, 1.0, "a number in (0, 1]"),
     )
-    recorded = [t for t in (x, weight_shard, bias_shard, probs) if t is not None and torch.is_grad_enabled()]
+    recorded = [t for t in (x, weight_shard, bias_shard, probs, weight) if t is not None and torch.is_grad_enabled()]
     return Arguments(
         x.reshape(math.prod(rows), x.shape[-1]),
         weight_shard,
@@ -207,7 +223,10 @@ def checked(
         bool(check_same),
         torch.is_grad_enabled() and x.requires_grad,
         torch.is_grad_enabled() and probs is not None and probs.requires_grad,
+        torch.is_grad_enabled() and weight is not None and weight.requires_grad,
         any(t.requires_grad for t in recorded),
+        seed,
+        first_row,
     )
 
 
@@ -306,8 +325,21 @@ def _number(name: str, value: Any, low: float, high: float, expected: str) -> fl
     return number
 
 
-def _positive(name: str, value: Any) -> float:
-    number = _number(name, value, 0.0, math.inf, "a positive finite number")
+def _positive(name: str, value: Any, high: float = math.inf, expected: str = "a positive finite number") -> float:
+    number = _number(name, value, 0.0, high, expected)
     if number == 0.0:
-        raise invalid_value(name, number, "a positive finite number")
+        raise invalid_value(name, number, expected)
     return number
+
+
+def _seed(x: Tensor, gradient: str, generator: Any) -> int:
+    """Return the seed of this rank's roundings, drawn where there are any."""
+    if gradient not in GRADIENTS:
+        raise invalid_choice("gradient", gradient, GRADIENTS)
+    if not isinstance(generator, torch.Generator | None):
+        raise invalid_type("generator", generator, "a torch.Generator, or None")
+    if gradient == "exact":
+        return 0
+    if x.device.type != "cpu":
+        raise ValueError(f'gradient="unbiased": x is on {x.device}: expected CPU tensors')
+    return int(torch.randint(2**63 - 1, (), generator=generator))

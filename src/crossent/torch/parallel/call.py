@@ -23,6 +23,14 @@ from crossent.torch.parallel.truth import Truth
 _Gradients = tuple[Tensor | None, ...]
 
 
+class Needs(NamedTuple):
+    """Which gradients this rank needs of what takes no collective operation."""
+
+    weight: bool
+    bias: bool
+    sample_weight: bool
+
+
 class Result(NamedTuple):
     """What a call returns, as far as it was asked for."""
 
@@ -75,13 +83,15 @@ class _Local:
 class Call:
     """A loss that has been computed, and what its backward needs."""
 
-    def __init__(self, ranks: Ranks, local: _Local, rows: Rows, largest: Tensor, row_factor: Tensor) -> None:
+    def __init__(self, ranks: Ranks, local: _Local, rows: Rows, largest: Tensor, factor: float, mean: float) -> None:
         assert local.arguments is not None
         self.ranks, self.arguments = ranks, local.arguments
         self.truth, self.logits = local.truth, local.logits
         self.rows, self.largest = rows, largest
-        # What multiplies the cotangent of the loss to give that of each row's.
-        self.row_factor = row_factor
+        # What multiplies the cotangent of the loss to give that of each row's, its sample weight not counted.
+        self.factor = factor
+        # The loss, where the rows' weights are its denominator.
+        self.mean = mean
 
     @staticmethod
     def run(
@@ -98,7 +108,8 @@ class Call:
         try:
             local, rows, largest = _over_class_group(ranks, arguments, error)
             hits = 0.0 if rows.hit is None else float(rows.hit.sum())
-            numbers = [float((rows.loss * _share(local, rows)).sum()), float(rows.weight.sum()), hits, len(rows.loss)]
+            share = _share(local.truth, rows)
+            numbers = [float((rows.loss * share).sum()), float((rows.weight * share).sum()), hits, len(rows.loss)]
         except Refusal as problem:
             if row_ranks is None:
                 raise
@@ -108,20 +119,20 @@ class Call:
             numbers, size = over_row_groups(row_ranks, numbers, refused), row_ranks.size
         arguments = local.arguments
         assert arguments is not None
-        each = _share(local, rows)
         reduction = arguments.options.reduction
         if reduction == "none":
-            loss = local.truth.spread(rows.loss * each).reshape(arguments.row_shape)
-            return Call(ranks, local, rows, largest, each), _result(local, rows, loss.to(arguments.dtype), numbers)
-        total, denominator = numbers[0], 1.0
+            loss = local.truth.spread(rows.loss * share).reshape(arguments.row_shape)
+            return Call(ranks, local, rows, largest, 1.0, 0.0), _result(local, rows, loss.to(arguments.dtype), numbers)
+        denominator, own = 1.0, reduction == "mean" and arguments.normalizer is None
         if reduction == "mean":
             denominator = numbers[1] if arguments.normalizer is None else arguments.normalizer
-        each = each * (size / denominator) if denominator else torch.zeros_like(each)
-        loss = torch.tensor(total / denominator if denominator else 0.0, dtype=arguments.dtype, device=each.device)
-        return Call(ranks, local, rows, largest, each), _result(local, rows, loss, numbers)
+        value = numbers[0] / denominator if denominator else 0.0
+        loss = torch.tensor(value, dtype=arguments.dtype, device=share.device)
+        call = Call(ranks, local, rows, largest, size / denominator if denominator else 0.0, value if own else 0.0)
+        return call, _result(local, rows, loss, numbers)
 
-    def gradients(self, loss_bar: Tensor | None, lse_bar: Tensor | None, weight: bool, bias: bool) -> _Gradients:
-        """Return the gradients of x, of this rank's weight, of its bias, and of the target.
+    def gradients(self, loss_bar: Tensor | None, lse_bar: Tensor | None, needs: Needs) -> _Gradients:
+        """Return the gradients of x, of this rank's weight and bias, of the target, and of class and sample weights.
 
         Raises
         ------
@@ -130,18 +141,22 @@ class Call:
         """
         arguments = self.arguments
         n, d = arguments.rows, arguments.x.shape[1]
+        layout, class_weight = self.truth.layout, arguments.class_weight
         of_x, of_few = n * d if arguments.x_grad else 0, arguments.summed_target
+        of_classes = layout.total if arguments.class_weight_grad and layout.shares_weights else 0
         bars = self._bars(loss_bar, lse_bar)
-        if not arguments.x_grad and not of_few:
-            of_weight, of_bias, of_target = self._fill(None, None, bars, weight, bias)
-            return None, of_weight, of_bias, of_target
-        payload = arguments.x.new_zeros(of_x + of_few + 1, dtype=arguments.dtype)
+        if not arguments.x_grad and not of_few and not of_classes:
+            return (None, *self._fill(None, None, bars, needs))
+        payload = arguments.x.new_zeros(of_x + of_few + of_classes + 1, dtype=arguments.dtype)
         x = payload[:of_x].view(n, d) if arguments.x_grad else None
-        few = payload[of_x:-1].view(n, of_few // n) if of_few else None
+        few = payload[of_x : of_x + of_few].view(n, of_few // n) if of_few else None
+        classes = payload[of_x + of_few : -1]
         error: Exception | None = None
-        own: _Gradients = (None, None, None)
+        own: _Gradients = (None,) * 5
         try:
-            own = self._fill(x, few, bars, weight, bias)
+            own = self._fill(x, few, bars, needs)
+            if of_classes and own[3] is not None:
+                classes[layout.own] = own[3]
         except Exception as problem:
             error = problem
             payload.zero_()[-1] = 1.0
@@ -149,35 +164,43 @@ class Call:
         if payload[-1]:
             raise refusal(self.ranks, error)
         whole = None if x is None else x.view(*arguments.row_shape, d).to(arguments.x.dtype)
-        of_weight, of_bias, of_target = own
+        of_weight, of_bias, of_target, of_class_weight, of_sample_weight = own
         if few is not None:
             of_target = few.to(arguments.probs_dtype)
-        return whole, of_weight, of_bias, of_target
+        if of_classes and class_weight is not None:
+            of_class_weight = classes.to(class_weight.dtype)
+        return whole, of_weight, of_bias, of_target, of_class_weight, of_sample_weight
 
     def _bars(self, loss_bar: Tensor | None, lse_bar: Tensor | None) -> Bars:
         def of_rows(bar: Tensor) -> Tensor:
             return self.truth.kept(bar.double().reshape(-1))
 
-        if loss_bar is None:
-            loss = torch.zeros_like(self.row_factor)
-        elif self.arguments.options.reduction == "none":
-            loss = of_rows(loss_bar) * self.row_factor
-        else:
-            loss = loss_bar.double() * self.row_factor
-        return Bars(loss, None if lse_bar is None else of_rows(lse_bar))
+        share = torch.zeros_like(self.rows.loss)
+        if loss_bar is not None:
+            each = of_rows(loss_bar) if self.arguments.options.reduction == "none" else loss_bar.double()
+            share = share + each * self.factor
+        return Bars(
+            share, share * _share(self.truth, self.rows), None if lse_bar is None else of_rows(lse_bar), self.mean
+        )
 
-    def _fill(self, x: Tensor | None, few: Tensor | None, bars: Bars, weight: bool, bias: bool) -> _Gradients:
+    def _fill(self, x: Tensor | None, few: Tensor | None, bars: Bars, needs: Needs) -> _Gradients:
         """Write the gradients of x and of a few classes' truth, and return this rank's own."""
         arguments, truth, logits = self.arguments, self.truth, self.logits.take()
-        of_weight = torch.zeros_like(arguments.weight) if weight else None
-        of_bias = arguments.x.new_zeros(len(arguments.weight), dtype=arguments.dtype) if bias else None
+        of_weight = torch.zeros_like(arguments.weight) if needs.weight else None
+        of_bias = arguments.x.new_zeros(len(arguments.weight), dtype=arguments.dtype) if needs.bias else None
+        of_class_weight, of_sample_weight = None, None
+        if arguments.class_weight_grad:
+            of_class_weight = arguments.x.new_zeros(len(arguments.weight), dtype=torch.float64)
+        if needs.sample_weight and arguments.sample_weight is not None:
+            each = bars.share * (self.rows.loss - self.mean * self.rows.weight)
+            of_sample_weight = truth.spread(each).to(arguments.sample_weight.dtype)
         whole = few
         if few is None and arguments.target_grad and arguments.probs is not None:
             whole = torch.zeros_like(arguments.probs, dtype=arguments.dtype)
         of_x, of_target = (
             t if t is None or truth.rows is None else t.new_zeros(len(logits.x), t.shape[1]) for t in (x, whole)
         )
-        gradients = Gradients(of_x, of_weight, of_bias, of_target)
+        gradients = Gradients(of_x, of_weight, of_bias, of_target, of_class_weight)
         fill(gradients, logits, truth, self.rows, self.largest, bars)
         for into, found in ((x, of_x), (whole, of_target)):
             if into is not None and found is not None and truth.rows is not None:
@@ -185,7 +208,9 @@ class Call:
         if of_bias is not None and arguments.bias is not None:
             of_bias = of_bias.to(arguments.bias.dtype)
         of_target = None if few is not None or whole is None else whole.to(arguments.probs_dtype)
-        return of_weight, of_bias, of_target
+        if of_class_weight is not None and arguments.class_weight is not None:
+            of_class_weight = of_class_weight.to(arguments.class_weight.dtype)
+        return of_weight, of_bias, of_target, of_class_weight, of_sample_weight
 
 
 def _parts(arguments: Arguments, largest: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -221,16 +246,13 @@ def _over_class_group(
         raise Refusal(ValueError(f"{differing} differs between the ranks of the group: expected the same on all"))
     sums = wire.read(payload, arguments, local.truth, top)
     largest = torch.where(local.statistics.top == sums.top, local.statistics.place, -1)
-    return local, rows_of(arguments, local.truth, sums), largest
+    return local, rows_of(arguments, sums), largest
 
 
-def _share(local: _Local, rows: Rows) -> Tensor:
+def _share(truth: Truth, rows: Rows) -> Tensor:
     """Return what each row's loss is multiplied by: its sample weight."""
-    arguments = local.arguments
-    assert arguments is not None
-    if arguments.sample_weight is None:
-        return torch.ones_like(rows.loss)
-    return local.truth.kept(arguments.sample_weight).double()
+    given = truth.arguments.sample_weight
+    return torch.ones_like(rows.loss) if given is None else truth.kept(given).double()
 
 
 def _not_finite(arguments: Arguments, truth: Truth) -> Exception:

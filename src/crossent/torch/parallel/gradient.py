@@ -9,6 +9,7 @@ from torch import Tensor
 
 from crossent.torch.parallel.logits import Logits
 from crossent.torch.parallel.rows import Rows
+from crossent.torch.parallel.thinning import thinning_of
 from crossent.torch.parallel.truth import Truth
 
 
@@ -23,19 +24,31 @@ class Gradients(NamedTuple):
         This rank's; the weight's in its own dtype, the bias's in the computing one.
     target : Tensor (k, c) or (k, few classes)
         Of the rows that take part; of distributions over a few, this rank's classes, to be summed over the ranks.
+    class_weight : float64 Tensor (c)
+        Of this rank's classes.
     """
 
     x: Tensor | None
     weight: Tensor | None
     bias: Tensor | None
     target: Tensor | None
+    class_weight: Tensor | None
 
 
 class Bars(NamedTuple):
-    """Cotangents of the rows that take part, float64 Tensors (k)."""
+    """Cotangents of the rows that take part, float64 Tensors (k): of their losses with their sample weights, of those
+    before, and of their log-sum-exp; and the loss, where the rows' weights are its denominator.
+    """
 
+    share: Tensor
     loss: Tensor
     lse: Tensor | None
+    mean: float
+
+    @property
+    def size(self) -> Tensor:
+        """What the rows' gradients are measured against."""
+        return self.loss.abs() if self.lse is None else self.loss.abs() + self.lse.abs()
 
 
 def fill(gradients: Gradients, logits: Logits, truth: Truth, rows: Rows, largest: Tensor, bars: Bars) -> None:
@@ -50,19 +63,26 @@ def fill(gradients: Gradients, logits: Logits, truth: Truth, rows: Rows, largest
         return
     dtype = logits.x.dtype
     scaled = _scaled(rows, bars, dtype)
+    thinning = thinning_of(truth, bars.size)
+    if gradients.class_weight is not None and truth.label is not None:
+        _charge_labels(gradients.class_weight, truth, rows, bars)
     for classes in logits.class_blocks():
         weights = logits.weights(classes)
         of_weight = None if gradients.weight is None else gradients.weight[classes]
         # Low precision is rounded once, after the last block of rows.
         total = of_weight if of_weight is None or of_weight.dtype == dtype else torch.zeros_like(weights)
         for at in logits.row_blocks():
-            grad = _tile(gradients.target, logits, truth, scaled, largest, at, classes)
+            grad = _tile(gradients, logits, truth, scaled, largest, at, classes)
+            if gradients.bias is not None:
+                gradients.bias[classes] += grad.sum(dim=0)
+            if thinning is not None:
+                of_x = None if gradients.x is None else gradients.x[at]
+                thinning.add_products(grad, at, classes, logits.x[at], weights, of_x, total)
+                continue
             if gradients.x is not None:
                 gradients.x[at].addmm_(grad, weights)
             if total is not None:
                 total.addmm_(grad.T, logits.x[at])
-            if gradients.bias is not None:
-                gradients.bias[classes] += grad.sum(dim=0)
         if of_weight is not None and total is not None and total is not of_weight:
             of_weight.copy_(total)
 
@@ -86,13 +106,15 @@ def _scaled(rows: Rows, bars: Bars, dtype: torch.dtype) -> _Scaled:
 
 
 def _tile(
-    target: Tensor | None, logits: Logits, truth: Truth, scaled: _Scaled, largest: Tensor, at: slice, classes: slice
+    gradients: Gradients, logits: Logits, truth: Truth, scaled: _Scaled, largest: Tensor, at: slice, classes: slice
 ) -> Tensor:
     z = logits.uncapped(at, classes)
     slope = logits.slope(z)
     below = logits.capped(z).sub_(scaled.top[at].unsqueeze(1))
-    if target is not None:
-        _charge(target, truth, below, scaled, at, classes)
+    if gradients.target is not None:
+        _charge(gradients.target, truth, below, scaled, at, classes)
+    if gradients.class_weight is not None and truth.is_spread:
+        _charge_classes(gradients.class_weight, truth, below, scaled, at, classes)
     grad = below.exp_().mul_(scaled.factor[at].unsqueeze(1))
     p = truth.probs(at, classes) if truth.is_spread else None
     if p is not None:
@@ -118,3 +140,17 @@ def _charge(target: Tensor, truth: Truth, below: Tensor, scaled: _Scaled, at: sl
     else:
         row, column, place = truth.few_within(at, classes)
         target[at][row, place] = bar[row, column]
+
+
+def _charge_classes(of_weight: Tensor, truth: Truth, below: Tensor, scaled: _Scaled, at: slice, classes: slice) -> None:
+    """Add a tile's part of the derivative for the class weights, Σ p_c (lse - z_c), p before they multiply it."""
+    charge = truth.probs(at, classes, weighted=False) * scaled.bar[at].to(below.dtype).unsqueeze(1)
+    gap = scaled.above[at].unsqueeze(1) - below
+    of_weight[classes] += torch.where(charge == 0.0, 0.0, gap.mul_(charge)).sum(dim=0, dtype=torch.float64)
+
+
+def _charge_labels(of_weight: Tensor, truth: Truth, rows: Rows, bars: Bars) -> None:
+    """Add what a label's class weight multiplies by itself; it counts in the denominator of a mean, too."""
+    held, label = truth.own_labels()
+    bar = bars.loss[held]
+    of_weight.index_add_(0, label, torch.where(bar == 0.0, 0.0, bar * (rows.of_label[held] - bars.mean)))

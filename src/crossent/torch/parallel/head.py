@@ -37,7 +37,7 @@ class ClassParallelHead(nn.Module):
         Of the parameters.
     **options
         Of the loss: ``weight, label_smoothing, ignore_index, z_loss, reduction, logit_scale, softcap, shift,
-        max_memory, return_lse, return_accuracy, check_same``.
+        max_memory, return_lse, return_accuracy, gradient, threshold, generator, check_same``.
 
     Attributes
     ----------

@@ -16,10 +16,13 @@ class Layout(NamedTuple):
     counts : tuple of int
     rank : int
         This one.
+    shares_weights : bool
+        Whether every rank was given the class weights of all classes.
     """
 
     counts: tuple[int, ...]
     rank: int
+    shares_weights: bool = False
 
     @property
     def total(self) -> int:

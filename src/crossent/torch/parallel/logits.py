@@ -92,7 +92,9 @@ class Logits:
 def tiles(arguments: Arguments, rows: int) -> Tiles:
     """Return the tiles in which the logits of this many rows are worked on."""
     itemsize = arguments.dtype.itemsize
-    buffers = 2 + (arguments.options.softcap is not None) * 2 + arguments.is_spread * 2
+    buffers = (
+        2 + (arguments.options.softcap is not None) * 2 + arguments.is_spread * (2 + arguments.class_weight_grad * 2)
+    )
     classes = arguments.weight.shape[0]
     on_cpu = arguments.x.device.type == "cpu"
     return tiles_of(rows, classes, buffers * itemsize, itemsize, arguments.budget, on_cpu)

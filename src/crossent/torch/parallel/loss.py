@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.distributed import ProcessGroup
 
+from crossent.head.linear import THRESHOLD
 from crossent.torch.linear.call import shifted
 from crossent.torch.parallel.arguments import Arguments, checked
-from crossent.torch.parallel.call import Call, Result
+from crossent.torch.parallel.call import Call, Needs, Result
 from crossent.torch.parallel.eager import eager
 from crossent.torch.parallel.ranks import Ranks
 from crossent.torch.parallel.refusal import Refusal
@@ -20,11 +21,19 @@ from crossent.torch.parallel.refusal import Refusal
 class _Loss(Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, probs: Tensor | None, call: Call, result: Result
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        probs: Tensor | None,
+        class_weight: Tensor | None,
+        sample_weight: Tensor | None,
+        call: Call,
+        result: Result,
     ) -> tuple[Tensor, Tensor | None]:
         ctx.set_materialize_grads(False)
         # Saved so that PyTorch notices what is overwritten between forward and backward.
-        ctx.save_for_backward(x, weight, bias, probs)
+        ctx.save_for_backward(x, weight, bias, probs, class_weight, sample_weight)
         ctx.call = call
         return result.loss, result.lse
 
@@ -38,10 +47,10 @@ class _Loss(Function):
         needs = ctx.needs_input_grad
         try:
             with torch.autocast(ctx.call.arguments.x.device.type, enabled=False):
-                x, weight, bias, probs = ctx.call.gradients(loss_bar, lse_bar, needs[1], needs[2])
+                gradients = ctx.call.gradients(loss_bar, lse_bar, Needs(needs[1], needs[2], needs[5]))
         except Refusal as refusal:
             raise refusal.error from refusal.error.__cause__
-        return x, weight, bias, probs, None, None
+        return *gradients, None, None
 
 
 @eager
@@ -66,6 +75,9 @@ def class_parallel_cross_entropy(
     max_memory: int | str = "64MiB",
     return_lse: bool = False,
     return_accuracy: bool = False,
+    gradient: str = "exact",
+    threshold: float = THRESHOLD,
+    generator: torch.Generator | None = None,
     check_same: bool = True,
 ) -> Any:
     r"""Return the cross-entropy of softmax(x Wᵀ + b) in nats, with the rows of W spread over the ranks of a group.
@@ -96,9 +108,11 @@ def class_parallel_cross_entropy(
     bias_shard : Tensor (c), optional
         Of the rank's own classes; -inf masks a class.
     weight : Tensor (C) or (c), optional
-        Class weights: of all classes, or of the rank's own.
+        Class weights: of all classes, or of the rank's own; on every rank the same of the two, if they require a
+        gradient.
     sample_weight : Tensor (…), optional
-        Multiplies each row's loss, and counts in the mean's denominator; the same on all ranks.
+        Multiplies each row's loss, and counts in the mean's denominator; the same on all ranks. May require a gradient,
+        which is 0 in rows of weight 0, as these are not computed.
     label_smoothing : float
         :math:`p_c` becomes :math:`(1-ε)p_c + ε/C`, before the class weights; C is the number of classes of all ranks.
     ignore_index : int
@@ -122,6 +136,14 @@ def class_parallel_cross_entropy(
         shape, differentiable, 0 in rows that take no part; the part of the rows whose largest logit is the target's (of
         equal ones the first class's; where the target is the ranks' own columns, ranks that have one each of equal
         largest logits share it), NaN of no rows.
+    gradient : {"exact", "unbiased"}
+        "unbiased" rounds entries of the logits' gradient below ``threshold`` at random, as in
+        :func:`crossent.torch.linear_cross_entropy`; the loss and the gradients of bias, target and weights stay exact.
+        CPU tensors only.
+    threshold : float in (0, 1]
+    generator : torch.Generator, optional
+        Where each call of "unbiased" draws this rank's seed; PyTorch's default generator if None. Seed, row and class
+        decide how an entry is rounded: where the ranks' generators are in the same state, it is as in one process.
     check_same : bool
         Compare 20 bits of x, target, sample_weight and normalizer with the other ranks'. Turn it off where ranks
         compute x each for itself and may differ in the last bit.
@@ -146,9 +168,9 @@ def class_parallel_cross_entropy(
     Three all-reduces: the rows' largest logit (MAX, n + 1 entries of the computing dtype), a few columns of sums (SUM,
     m n + 5 float64; m is 2 for labels, 4 for distributions and smoothed labels, one more for labels' class weights,
     and one for the accuracy), and in backward the gradient of x (SUM, n D + 1 entries of the computing dtype). The
-    accuracy of distributions by columns takes n entries more in the first, a gradient of the probabilities of k
-    classes n k more in the last. A call that differs from the last one in shapes or options costs two small ones more;
-    ``row_group`` costs one of 5 float64.
+    accuracy of distributions by columns takes n entries more in the first; in the last, a gradient of the probabilities
+    of k classes takes n k more, and one of class weights that every rank holds whole C. A call that differs from the
+    last one in shapes or options costs two small ones more; ``row_group`` costs one of 5 float64.
 
     Everything is computed in float32 or float64. The label is left out of the sum of exponentials, so that a confident
     row keeps its loss and its gradient, as in :func:`crossent.torch.cross_entropy`. A second backward through the same
@@ -188,8 +210,13 @@ def class_parallel_cross_entropy(
             softcap=softcap,
             return_lse=return_lse,
             return_accuracy=return_accuracy,
+            gradient=gradient,
+            threshold=threshold,
+            generator=generator,
             max_memory=max_memory,
             check_same=check_same and ranks.size > 1,
+            # More than there are rows: those of two row groups are never rounded alike.
+            first_row=0 if row_ranks is None else row_ranks.rank << 40,
         )
     except Exception as problem:
         error = problem
@@ -199,6 +226,7 @@ def class_parallel_cross_entropy(
             call, made = Call.run(ranks, row_ranks, arguments, error)
     except Refusal as refusal:
         raise refusal.error from refusal.error.__cause__
-    loss, lse = _Loss.apply(x, weight_shard, bias_shard, call.arguments.probs, call, made)  # type: ignore[no-untyped-call]
+    a = call.arguments
+    loss, lse = _Loss.apply(x, weight_shard, bias_shard, a.probs, a.class_weight, a.sample_weight, call, made)  # type: ignore[no-untyped-call]
     given = tuple(t for t in (loss, lse, made.accuracy) if t is not None)
     return given if len(given) > 1 else loss

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from crossent.torch.parallel.arguments import Arguments
 from crossent.torch.parallel.sums import Sums
-from crossent.torch.parallel.truth import Truth
 from crossent.torch.softmax_maps import _difference
 
 
@@ -34,6 +33,9 @@ class Rows(NamedTuple):
     loss : Tensor (k)
     weight : Tensor (k)
         What the row counts for in a mean.
+    of_label : Tensor (k)
+        What the label's class weight multiplies by itself: lse - z_y, unless smoothing makes that a part of a
+        distribution, and the z-loss.
     top, factor, special, mass : Tensor (k)
     lse, above : Tensor (k)
         The log-sum-exp, and how far it is above ``top``.
@@ -45,6 +47,7 @@ class Rows(NamedTuple):
 
     loss: Tensor
     weight: Tensor
+    of_label: Tensor
     top: Tensor
     factor: Tensor
     special: Tensor
@@ -65,7 +68,7 @@ class _Odds(NamedTuple):
     lse: Tensor
 
 
-def rows_of(arguments: Arguments, truth: Truth, sums: Sums) -> Rows:
+def rows_of(arguments: Arguments, sums: Sums) -> Rows:
     """Return the rows' losses and coefficients."""
     options = arguments.options
     odds = _against_label(sums) if sums.label_logit is not None else _against_largest(sums)
@@ -76,18 +79,20 @@ def rows_of(arguments: Arguments, truth: Truth, sums: Sums) -> Rows:
     loss = _charged(at_label, odds.loss)
     if sums.gap is not None:
         loss = loss + sums.gap + _charged(mass, odds.above)
+    of_label = none if sums.label_logit is None else odds.loss
     zeta = options.z_loss * weight
     if options.z_loss:
+        of_label = of_label + options.z_loss * odds.lse**2
         loss, zeta = loss + zeta * odds.lse**2, 2.0 * zeta * odds.lse
     if sums.label_logit is None:
         special = zeta * odds.share - mass * odds.against
     else:
         special = (mass + zeta) * odds.share - at_label * odds.against
-    if arguments.sample_weight is not None:
-        weight = weight * truth.kept(arguments.sample_weight).double()
     top = torch.where(sums.top == -torch.inf, 0.0, sums.top)
     factor = (at_label + mass + zeta) * odds.unit
-    return Rows(loss, weight, top, factor, special, mass, odds.lse, odds.above, odds.unit, odds.share, sums.hit)
+    return Rows(
+        loss, weight, of_label, top, factor, special, mass, odds.lse, odds.above, odds.unit, odds.share, sums.hit
+    )
 
 
 def _charged(p: Tensor, gap: Tensor) -> Tensor:

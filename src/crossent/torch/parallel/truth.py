@@ -67,8 +67,8 @@ class Truth:
     def _width(self, classes: slice) -> int:
         return int(min(classes.stop, self.layout.counts[self.layout.rank]) - classes.start)
 
-    def probs(self, rows: slice, classes: slice) -> Tensor:
-        """Return p of a tile, in the computing dtype."""
+    def probs(self, rows: slice, classes: slice, weighted: bool = True) -> Tensor:
+        """Return p of a tile, in the computing dtype; or what the class weights multiply to give it."""
         arguments, total = self.arguments, self.layout.total
         if self.label is not None:
             shape = len(self.label[rows]), self._width(classes)
@@ -86,15 +86,21 @@ class Truth:
             p = given[block if self.rows is None else self.rows[rows], classes].to(arguments.dtype)
             if self.smoothing:
                 p = p * (1.0 - self.smoothing) + self.smoothing / total
-        return p if self.class_weight is None else p * self.class_weight[classes]
+        return p if self.class_weight is None or not weighted else p * self.class_weight[classes]
+
+    def own_labels(self) -> tuple[Tensor, Tensor]:
+        """Return which rows have their label on this rank, and where."""
+        assert self.label is not None
+        held = ((self.label >= 0) & (self.label < self.layout.counts[self.layout.rank])).nonzero().squeeze(1)
+        return held, self.label[held]
 
     def label_weight(self) -> Tensor | None:
         """Return the class weight of the labels that this rank holds, 0 for others', (k) float64."""
         if self.label is None or self.class_weight is None:
             return None
         weights = torch.zeros(len(self.label), dtype=torch.float64, device=self.label.device)
-        held = ((self.label >= 0) & (self.label < len(self.class_weight))).nonzero().squeeze(1)
-        weights[held] = self.class_weight[self.label[held]].double()
+        held, label = self.own_labels()
+        weights[held] = self.class_weight[label].double()
         return weights
 
     def best(self) -> Tensor | None:
@@ -141,6 +147,11 @@ class Truth:
                 f"{layout.counts[layout.rank]}, one for each class of this rank"
             )
         whole = len(given) == layout.total
+        if self.arguments.class_weight_grad and not layout.shares_weights and len(given) != layout.counts[layout.rank]:
+            raise ValueError(
+                f"weight has {len(given)} entries and requires a gradient: expected all classes' on every rank, or on "
+                "every rank its own"
+            )
         own = given.detach()[layout.own] if whole else given.detach()
         bad = ~((own >= 0) & (own < torch.inf))
         if bad.any():
