@@ -68,6 +68,34 @@ std::int64_t unit_rows(std::int64_t classes) {
   return rows < 1 ? 1 : (rows + 15) / 16 * 16;
 }
 
+// Units in as many parts as threads: each goes through its own from the first to the last, so that what its core
+// fetches ahead is its own too, then helps with the others', unit by unit.
+class Parts {
+ public:
+  Parts(std::int64_t units, int count) : parts_(static_cast<std::size_t>(count)) {
+    for (int i = 0; i < count; i++) {
+      Part& part = parts_[static_cast<std::size_t>(i)];
+      part.next = units * i / count;
+      part.end = units * (i + 1) / count;
+    }
+  }
+
+  template <class Work>
+  void work_off(std::int64_t first, const Work& work) {
+    for (std::size_t i = 0; i < parts_.size(); i++) {
+      Part& part = parts_[(static_cast<std::size_t>(first) + i) % parts_.size()];
+      for (std::int64_t unit; (unit = part.next++) < part.end;) work(unit);
+    }
+  }
+
+ private:
+  struct alignas(64) Part {
+    std::atomic<std::int64_t> next{0};
+    std::int64_t end = 0;
+  };
+  std::vector<Part> parts_;
+};
+
 template <class Job, class Kernel>
 double run_units(const Job& job, Kernel kernel, std::int64_t classes, Storage storage, std::int64_t n, int n_threads) {
   const std::int64_t rows = unit_rows(classes);
@@ -85,7 +113,11 @@ double run_units(const Job& job, Kernel kernel, std::int64_t classes, Storage st
   if (threads <= 1) {
     for (std::int64_t unit = 0; unit < units; unit++) work(unit, 0);
   } else {
-    BorrowedWorkers(threads)->run(units, work, threads);
+    Parts parts(units, threads);
+    const auto take_part = [&](std::int64_t part, int thread) {
+      parts.work_off(part, [&](std::int64_t unit) { work(unit, thread); });
+    };
+    BorrowedWorkers(threads)->run(threads, take_part, threads);
   }
   double total = 0, rest = 0;
   for (const double sum : sums) {  // compensated: a million rows must not cost the last digits
@@ -126,7 +158,7 @@ std::size_t scratch_bytes(Storage storage, std::int64_t classes) {
   if (storage == Storage::f32 || storage == Storage::f64) return 0;
   // A row of floats, or the several short rows of a tile (kTileBytes in kernels/label_rows.hpp).
   const std::int64_t one_row = classes * 4;
-  return static_cast<std::size_t>(one_row > 8192 ? one_row : 8192);
+  return static_cast<std::size_t>(one_row > label_tile_bytes ? one_row : label_tile_bytes);
 }
 
 double run(const LabelJob& job, Storage storage, std::int64_t n, int n_threads) {

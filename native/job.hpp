@@ -9,6 +9,9 @@
 
 namespace crossent {
 
+// Of the rows of labels that are worked on together; one row may be longer.
+constexpr std::int64_t label_tile_bytes = 16384;
+
 // The storage of logits and gradient. f16 and bf16 are computed in float and rounded once.
 enum class Storage : int { f16 = 0, bf16 = 1, f32 = 2, f64 = 3 };
 constexpr int storage_count = 4;
@@ -40,7 +43,8 @@ struct DistributionJob {
 };
 
 // One level's kernels. Each works through rows [begin, end) and returns the sum of their weighted losses.
-// scratch: room for C numbers of the computing type, used where the output cannot hold them (16-bit storage, no grad).
+// scratch: room for C numbers of the computing type and for label_tile_bytes, used where the output cannot hold them
+// (16-bit storage, no grad).
 using LabelKernel = double (*)(const LabelJob& job, std::int64_t begin, std::int64_t end, void* scratch);
 using DistributionKernel = double (*)(const DistributionJob& job, std::int64_t begin, std::int64_t end, void* scratch);
 

@@ -1,5 +1,9 @@
 // Loss and gradient of rows whose truth is a label: a row at a time, classes across the vector lanes.
 // Three passes over a row, the last two while it is in cache: the largest rival, the exponentials, the scaling.
+//
+// The exponentials are not relative to the largest rival m, as the rounding error of z_c - m would have to be worked
+// out for each, but to an M beside it: to k·ln 2, which is part of how exp(z_c) is computed anyway; or to m itself
+// where it is so large that z_c - m is exact wherever it counts.
 #pragma once
 
 #include "../job.hpp"
@@ -8,7 +12,6 @@
 
 namespace {
 
-constexpr i64 kTileBytes = 8192;
 constexpr i64 kStagedBytes = 1024;  // of a row: in longer ones another pass costs more than vectors across lines
 constexpr int kAlign = 16;          // staged rows begin at multiples of this many numbers
 
@@ -17,7 +20,7 @@ inline i64 aligned(i64 classes) { return (classes + kAlign - 1) / kAlign * kAlig
 // Rows worked on together: as many as stay in the first-level cache between the second and the third pass.
 template <class A>
 inline int tile_rows(i64 classes) {
-  const i64 fit = kTileBytes / (aligned(classes) * i64(sizeof(A)));
+  const i64 fit = crossent::label_tile_bytes / (aligned(classes) * i64(sizeof(A)));
   return int(fit < 1 ? 1 : fit > kTile ? kTile : fit);
 }
 
@@ -43,11 +46,14 @@ struct LabelRows {
   A* scratch;
   i64 classes, whole;  // of a row, and of them in whole vectors; the rest is in the row's last vector, which overlaps
   i64 ahead;           // how many rows ahead memory is asked for
-  alignas(64) A staging[kTileBytes / sizeof(A)];  // tile_rows(classes) rows
-  alignas(64) Stored padded[lanes];               // a row shorter than a vector
-  Bits<Vector> lane;                              // 0, 1, 2, …
+  alignas(64) A staging[crossent::label_tile_bytes / sizeof(A)];  // tile_rows(classes) rows
+  alignas(64) Stored padded[lanes];                               // a row shorter than a vector
+  Bits<Vector> lane;                                              // 0, 1, 2, …
   LabelScalars scalars;
-  A rival[kTile];
+  alignas(64) A rival[kTile];                 // m
+  alignas(64) A origin[kTile], magic[kTile];  // M: what is taken from a logit first, and the power of 2 after it
+  alignas(64) A top[kTile];                   // m - origin
+  double top_exp[kTile], top_rest[kTile];     // exp(m - M); what it has more than the term that is summed
 
   LabelRows(const crossent::LabelJob& job, void* scratch)
       : job(job),
@@ -115,39 +121,59 @@ struct LabelRows {
     };
     take(last, Yes());
     for_vectors(label, take, [] {});
-    const A largest = largest_lane(top), target = S::load(z[label]);
-    double d, rest;
-    two_sum(double(largest), -double(target), d, rest);
+    rival[slot] = largest_lane(top);
     scalars.weight[slot] = job.row_weight != nullptr ? job.row_weight[row] : 1.0;
-    scalars.target_logit[slot] = target;
-    scalars.rival[slot] = rival[slot] = largest;
-    scalars.difference[slot] = d;
-    scalars.rival_rest[slot] = absolute(d) < __builtin_inf() ? rest : 0.0;
+    scalars.target_logit[slot] = S::load(z[label]);
+  }
+
+  // M of all rows of the tile, and D. An infinite m stays, and exponentials are then relative to 0: with every rival at
+  // -inf they are 0 all the same.
+  void find_references() {
+#pragma omp simd
+    for (int i = 0; i < kTile; i++) {
+      const double m = rival[i];
+      const bool finite = absolute(m)<__builtin_inf(), large = absolute(m)> Exp::near;
+      const double at = finite && !large ? m : 0.0;
+      const double k = (at * log2_e<double> + ExpDouble::magic) - ExpDouble::magic;
+      const double low = k * ExpDouble::ln2_lo;
+      const double p = ExpDouble::less_one((at - k * ExpDouble::ln2_hi) - low);
+      double d, rest;
+      two_sum(1.0, p, d, rest);
+      top_exp[i] = d;
+      top_rest[i] = rest;
+      top[i] = A(at);
+      origin[i] = A(finite && large ? m : 0.0);
+      magic[i] = A(double(Exp::magic) + (Exp::exponent_bias + Exp::kRaise) - k);
+      const double reference = finite && !large ? k * ExpDouble::ln2_hi : m;  // exactly
+      two_sum(reference, -scalars.target_logit[i], d, rest);
+      scalars.reference[i] = reference + low;
+      scalars.difference[i] = d;
+      scalars.difference_rest[i] = absolute(d) < __builtin_inf() ? rest + low : 0.0;
+    }
+    for (int first = 0; first < kTile; first += lanes) {
+      const Vector x = vector_at(top + first);
+      alignas(64) A rounded[lanes];
+      put_vector(exp_by_power(x, vector_at(magic + first), x + Exp::floor), rounded);
+      for (int j = 0; j < lanes; j++) top_rest[first + j] += top_exp[first + j] - double(rounded[j]) * Exp::lower;
+    }
   }
 
   // Second pass: the exponentials, raised, and their sum.
   void exponentiate(i64 row, int slot) {
-    const A m = rival[slot];
     A* e = job.grad != nullptr ? exponentials(row, slot) : nullptr;
-    // With every rival at -inf any finite m gives exponentials of 0.
-    scalars.sum[slot] = m == A(kInf)              ? exponentiate_infinite(row, e)
-                        : m == -A(kInf)           ? exponentiate<false>(row, A(0), e)
-                        : absolute(m) <= Exp::far ? exponentiate<false>(row, m, e)
-                                                  : exponentiate<true>(row, m, e);
+    scalars.sum[slot] = rival[slot] == A(kInf) ? exponentiate_infinite(row, e) : exponentiate_finite(row, slot, e);
   }
 
-  template <bool far>
-  double exponentiate(i64 row, A largest, A* e) {
+  double exponentiate_finite(i64 row, int slot, A* e) {
     const Stored* z = logits(row);
     const Stored* next = ahead > 0 ? z + ahead * job.logits_step : nullptr;
     const i64 label = job.label[row], last = classes - lanes;
-    const Vector m = Vector{} + largest, floor = m + Exp::floor;
+    const Vector from = Vector{} + origin[slot], power = Vector{} + magic[slot];
+    const Vector floor = Vector{} + (top[slot] + Exp::floor);
     const auto exp_at = [&](i64 c, auto here) {
-      const Vector x = load_vector<S>(z + c);
-      const Vector any = far ? exp_of_difference(x, m) * Exp::raise : raised_exp_of_difference(x, m, floor);
-      return replaced(any, c, label, 0, here);
+      return replaced(exp_by_power(load_vector<S>(z + c) - from, power, floor), c, label, 0, here);
     };
-    SumBelow<A> sum(Exp::raise);
+    SumBelow<A> sum(2 * Exp::raise);
     // Taken before the gradient, which may lie where the logits do, is written, and written after it.
     const Vector at_end = exp_at(last, Yes());
     if (whole < classes) sum.add(only_rest(at_end));
@@ -159,7 +185,7 @@ struct LabelRows {
     };
     for_vectors(label, take, [&] { sum.fold(); });
     if (e != nullptr) put_vector(at_end, e + last);
-    return sum.value() * Exp::lower;
+    return sum.value() * Exp::lower + top_rest[slot];
   }
 
   // The lanes of a row's last vector that are in no whole one; 0 in the others.
@@ -186,7 +212,7 @@ struct LabelRows {
     const A* e = exponentials(row, slot);
     const i64 last = classes - lanes;
     const LoweringFactor<A> by(scalars.others_factor[slot]);
-    SumBelow<A> sum(Exp::raise * by.factor * by.power);
+    SumBelow<A> sum(2 * Exp::raise * by.factor * by.power);
     const Vector at_end = vector_at(e + last) * by.factor * by.power;
     if (whole < classes) sum.add(only_rest(at_end));
     const auto take = [&](i64 c, auto) {
@@ -233,8 +259,9 @@ struct LabelRows {
       // Pass by pass over all rows of the tile: their chains of dependent steps overlap.
       if (short_rows() && filled > 0) pad(rows[0]);
       for (int slot = 0; slot < filled; slot++) find_rival(rows[slot], slot);
-      for (int slot = 0; slot < filled; slot++) exponentiate(rows[slot], slot);
       fill_unused(filled);
+      find_references();
+      for (int slot = 0; slot < filled; slot++) exponentiate(rows[slot], slot);
       label_scalars(scalars, filled, job.scale, job.z_loss);
       for (int slot = 0; slot < filled; slot++) {
         total.add(scalars.loss[slot]);
@@ -253,7 +280,7 @@ struct LabelRows {
 
   void fill_unused(int filled) {
     for (int i = filled; i < kTile; i++) {
-      scalars.target_logit[i] = scalars.rival[i] = scalars.rival_rest[i] = scalars.difference[i] = 0;
+      scalars.target_logit[i] = rival[i] = 0;
       scalars.sum[i] = scalars.weight[i] = 1;
     }
   }

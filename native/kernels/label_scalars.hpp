@@ -1,6 +1,6 @@
 // From a row's three numbers to its loss and the factors of its gradient, for several rows at a time.
 //
-// With y the label, m the largest of the other logits, S = Σ_{c≠y} exp(z_c - m) and D = m - z_y:
+// With y the label, M the largest of the other logits or near it, S = Σ_{c≠y} exp(z_c - M) and D = M - z_y:
 //   odds against y  o = exp(D) · S      loss = log1p(o)      gradient at y  -o / (1 + o)      at c  e_c · exp(D) / (1 +
 //   o)
 // which is softplus(t), -σ(t), σ(t) · r_c of t = D + log S, without the rounding of a logarithm that is undone again.
@@ -15,10 +15,10 @@ constexpr int kTile = 16;  // rows whose numbers are worked out together
 
 struct LabelScalars {
   // in
-  double target_logit[kTile], rival[kTile], rival_rest[kTile];  // z_y; m; and D's rounding error, 0 for float
-  double difference[kTile];                                     // D, rounded
-  double sum[kTile];                                            // S
-  double weight[kTile];                                         // of the loss
+  double target_logit[kTile], reference[kTile];      // z_y; M
+  double difference[kTile], difference_rest[kTile];  // D, rounded, and what it lacks
+  double sum[kTile];                                 // S
+  double weight[kTile];                              // of the loss
   // out
   double loss[kTile];           // weighted
   double others_factor[kTile];  // gradient at c: e_c · this
@@ -35,7 +35,7 @@ inline void eight_label_scalars(LabelScalars& s, int first, double scale, double
     const bool target_leads = d <= 0;
     // E = exp(-|D|) as 2^n · (1 + p): its product with S is rounded once even where it is subnormal.
     const double down = -absolute(d);
-    const double rest = target_leads ? s.rival_rest[i] : -s.rival_rest[i];
+    const double rest = target_leads ? s.difference_rest[i] : -s.difference_rest[i];
     double p;
     i64 n;
     const bool far = down < -1400.0;
@@ -45,13 +45,13 @@ inline void eight_label_scalars(LabelScalars& s, int first, double scale, double
     const double above_one = target_leads ? odds : (sum - 1.0) + e;
     double inverse;
     const double log_part = log1p_and_inverse(above_one, inverse);
-    const double row_loss = target_leads ? log_part : d + (log_part + s.rival_rest[i]);
+    const double row_loss = target_leads ? log_part : d + (log_part + s.difference_rest[i]);
     const double w = s.weight[i] * scale;
     const double others = w * ((target_leads ? e : 1.0) * inverse);
     const double against = -w * ((target_leads ? odds : sum) * inverse);
     s.target_grad[i] = against;
     if constexpr (with_z_loss) {
-      const double lse = (target_leads ? s.target_logit[i] : s.rival[i]) + log_part;
+      const double lse = (target_leads ? s.target_logit[i] : s.reference[i]) + log_part;
       const double z_term = z_loss * lse;
       s.loss[i] = s.weight[i] * (row_loss + z_term * lse);
       s.others_factor[i] = others * (1.0 + 2.0 * z_term);

@@ -105,9 +105,9 @@ struct LabelTile {
       double d, rest;
       two_sum(double(largest[i]), -scalars.target_logit[i], d, rest);
       scalars.sum[i] = (double(sum[i]) + double(sum_rest[i])) * Exp::lower;
-      scalars.rival[i] = largest[i];
+      scalars.reference[i] = largest[i];
       scalars.difference[i] = d;
-      scalars.rival_rest[i] = absolute(d) < __builtin_inf() ? rest : 0.0;
+      scalars.difference_rest[i] = absolute(d) < __builtin_inf() ? rest : 0.0;
     }
   }
 

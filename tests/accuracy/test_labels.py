@@ -53,6 +53,33 @@ def test_the_reference_keeps_the_promise(classes, seed):
     check(loss_and_grad, promise, FLOAT64, classes, seed)
 
 
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
+@pytest.mark.parametrize("limit", [0.0, 512.0, 4096.0])  # up to here logits are reduced by a multiple of ln 2
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_promise_holds_around_the_limits_of_the_reference(level, dtype, limit, sign, rng):
+    around = np.concatenate([limit + np.linspace(-1.0, 1.0, 9), np.nextafter(dtype.type(limit), [-np.inf, np.inf])])
+    reach = 130.0 if dtype == FLOAT32 else 800.0
+    z = sign * around[:, None] - reach * rng.random((len(around), 60)) ** 4
+    z[:, 7] = sign * around
+    z[::2, 11] = 1e-5  # not below the largest where that is negative: a rival far ahead of all others
+    z = z.astype(dtype)
+    label = rng.integers(0, 60, len(z))
+    loss, grad = crossent.cross_entropy_and_grad(z, label, reduction="none")
+    assert not PROMISES[dtype].broken(measure(loss, grad, label, exact_labels(z, label)))
+
+
+@pytest.mark.parametrize("dtype", [FLOAT32, FLOAT64], ids=str)
+def test_a_rival_halfway_between_multiples_of_ln_2(level, dtype, rng):
+    halfway = (np.arange(-700 if dtype == FLOAT32 else -5900, 701, 3) + 0.5) * np.log(2.0)
+    rival = np.concatenate([np.nextafter(halfway, -np.inf), halfway, np.nextafter(halfway, np.inf)]).astype(dtype)
+    z = rival[:, None] - dtype.type(2000) * (1 + rng.random((len(rival), 60)).astype(dtype))
+    label = rng.integers(1, 60, len(z))
+    z[:, 0] = rival  # the label's logit and all others are too far below to count beside it
+    for target in (label, np.zeros_like(label)):
+        loss, grad = crossent.cross_entropy_and_grad(z, target, reduction="none")
+        assert not PROMISES[dtype].broken(measure(loss, grad, target, exact_labels(z, target)))
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_the_loss_alone_is_the_loss_with_gradient(level, dtype, seed):
     for family, _ in judged(str(dtype), 100, seed):

@@ -42,11 +42,11 @@ def test_the_promise_holds_for_any_rows(level, r):
 
 
 @given(r=rows(), shift=st.integers(-4000, 4000))
-def test_a_shift_that_is_exact_changes_nothing(level, r, shift):
+def test_a_shift_that_is_exact_changes_roundings_at_most(level, r, shift):
     z = np.round(np.clip(r.logits, -60, 60) * 64) / 64
     moved = (z + r.logits.dtype.type(shift)).astype(r.logits.dtype)
     assume(np.array_equal(moved.astype(float) - shift, z.astype(float)))
-    assert same(both(z, r.label), both(moved, r.label))
+    assert all(close(a, b, ulps=8) for a, b in zip(both(z, r.label), both(moved, r.label), strict=True))
 
 
 @given(r=rows(masks=True))
