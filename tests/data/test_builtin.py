@@ -61,6 +61,10 @@ def test_absent_files_are_named_with_the_way_to_get_them(folder):
             gzip.compress(mtime=0, data=idx(np.zeros((2, 28, 28)))[:-1]),
             "holds 1567 bytes of data: its header says 2 x 28 x 28 = 1568",
         ),
+        (
+            gzip.compress(mtime=0, data=struct.pack(">4I", 0x803, 2**32 - 1, 2**32 - 1, 0)),
+            "holds 0 bytes of data: its header says 4294967295 x 4294967295 x 0 = 0",
+        ),
         (gzip.compress(mtime=0, data=idx(np.zeros((2, 28, 28)))), "30 labels for the 2 images"),
         (gzip.compress(mtime=0, data=b"abc"), "3 bytes long"),
         (gzip.compress(mtime=0, data=idx(np.zeros((30, 28, 28))))[:60], "is not a whole gzip file"),

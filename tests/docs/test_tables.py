@@ -16,7 +16,6 @@ OTHER_NUMBERS = {
     "docs/explanation/numerics.md": "the promise, which tests/accuracy and `make accuracy` hold",
     "docs/explanation/scale.md": "a model, computed when the page is built and when its examples are tested",
     "docs/how-to/choose-how-to-train.md": "the formulas of the penalty",
-    "docs/explanation/survivors.md": "the places of changes and what they are",
     "docs/how-to/built-in-data.md": "sizes of data sets, in sentences",
 }
 

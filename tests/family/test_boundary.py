@@ -69,3 +69,18 @@ def test_reverse_divergence_is_infinite_where_the_truth_excludes():
     np.testing.assert_allclose(
         grad, [0.25 * (np.log(0.25) + entropy), 0.75 * (np.log(0.75) + entropy), 0.0], rtol=1e-14
     )
+
+
+def test_rows_that_the_truth_excludes_in_part_or_whole_are_those_alone():
+    q = np.array([[0.25, 0.25, 0.5], [0.25, 0.75, 0.0], [0.0, 0.5, 0.5], [0.2, 0.3, 0.5]])
+    p = np.array([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0], [0.5, 0.5, 0.0], [0.3, 0.3, 0.4]])
+    log_q = np.log(q, out=np.full_like(q, -np.inf), where=q > 0)
+    together = family.ReverseKL().logit_gradient(log_q, p)
+    for row, alone in enumerate(map(family.ReverseKL().logit_gradient, log_q, p)):
+        np.testing.assert_allclose(together[row], alone, rtol=1e-15, atol=1e-17)
+    # A class that is not predicted does not move.
+    assert together[2].tolist() == [0.0, -np.inf, np.inf]
+
+
+def test_jensen_shannon_has_no_curvature_where_neither_has_mass():
+    assert family.JensenShannon().hessian([0.5, 0.5, 0.0], [0.25, 0.75, 0.0])[2, 2] == 0.0

@@ -172,6 +172,13 @@ def test_every_number_is_its_limit(case):
             np.testing.assert_allclose(got[name], want[name], rtol=1e-11, atol=1e-11, err_msg=f"{name} at {q}, {p}")
 
 
+def test_the_cross_entropy_itself_has_the_same_limits():
+    for q, p in CORNERS:
+        got, want = found(Case(None, None), q, p), expected(CASES[0], q, p)
+        for name in want:
+            np.testing.assert_allclose(got[name], want[name], rtol=1e-11, atol=1e-11, err_msg=f"{name} at {q}, {p}")
+
+
 @every_case
 def test_rows_at_corners_are_the_rows_alone(case):
     corners = [(q, p) for q, p in CORNERS if len(q) == 3]

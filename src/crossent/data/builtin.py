@@ -128,7 +128,7 @@ def read_idx(path: Path, magic: int) -> NDArray[np.uint8]:
     if found != magic:
         raise DataError(f"starts with the magic number {found:#x}: expected {magic:#x} of an idx file", path=path)
     expected = int(np.prod(shape, dtype=object))
-    if len(content) - header != expected:
+    if len(content) - header != expected or not expected:
         axes = " x ".join(map(str, shape))
         problem = f"holds {len(content) - header} bytes of data: its header says {axes} = {expected}"
         raise DataError(problem, path=path)

@@ -99,8 +99,7 @@ def _along_rises(d: Differential, second: Array, *, in_logits: bool = False) -> 
     falls = [np.abs(close) < (1 - _SETTLED) * np.abs(far) for far, close in zip(near, nearer, strict=True)]
     far, size = _steep_terms(near, falls, outer)
     close, _ = _steep_terms(nearer, falls, outer)
-    with np.errstate(invalid="ignore"):
-        moves = np.abs(close - far) > _SETTLED * (size + np.abs(fixed))
+    moves = np.abs(close - far) > _SETTLED * size
     return np.where(moves, np.where(close > far, np.inf, -np.inf), fixed + close)
 
 
@@ -111,12 +110,10 @@ def _steep_parts(d: Differential, steep: Array, distance: float, in_logits: bool
     """
     assert d.loss_function is not None
     row = column(steep.any(axis=-1))
-    q = from_probs(np.where(row, np.maximum(almost(d, distance), distance * (d.truth == 0)), d.probs))
+    q = from_probs(np.where(row, np.maximum(d.probs, distance), d.probs))
     with np.errstate(all="ignore"):
         entry = only(steep, np.diagonal(np.asarray(d.loss_function.hessian(q.probs, d.truth)), axis1=-2, axis2=-1))
-        # Beyond float64's range even there: the truth is so small that A_kk q_k², no more than it, is nothing.
-        once = np.where(infinite(entry), entry, entry * q.probs)
-        twice = np.where(infinite(entry), 0.0, entry * q.probs * q.probs)
+    once, twice = entry * q.probs, entry * q.probs * q.probs
     own, crossing = (twice, twice) if in_logits else (entry, once)
     return [own * q.rest**2, crossing * q.rest, twice]
 
@@ -153,7 +150,7 @@ def _ambient(d: Differential) -> Array:
     a = d.ambient
     entry = zeros_like(a)
     here = np.asarray(d.truth > 0, dtype=bool)
-    there = here & ~infinite(a) & np.asarray(d.probs > 0, dtype=bool)
+    there = ~infinite(a) & np.asarray(d.probs > 0, dtype=bool)
     with np.errstate(over="ignore"):
         entry[there] = (0 - a[there]) / d.probs[there]
     entry[here & ~there] = np.inf
