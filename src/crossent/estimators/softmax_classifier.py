@@ -169,6 +169,7 @@ class SoftmaxClassifier(CallbackSupportMixin, SoftmaxModel, ClassifierMixin, Bas
 
     Examples
     --------
+    >>> import numpy as np
     >>> from sklearn.datasets import load_iris
     >>> X, y = load_iris(return_X_y=True)
     >>> model = SoftmaxClassifier(random_state=0).fit(X, y)
@@ -235,6 +236,7 @@ class SoftmaxClassifier(CallbackSupportMixin, SoftmaxModel, ClassifierMixin, Bas
 
         Examples
         --------
+        >>> import numpy as np
         >>> from sklearn.datasets import load_iris
         >>> from sklearn.linear_model import LogisticRegression
         >>> X, y = load_iris(return_X_y=True)
