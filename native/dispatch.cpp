@@ -156,7 +156,7 @@ const KernelTable& kernels() { return *current().load()->table; }
 
 std::size_t scratch_bytes(Storage storage, std::int64_t classes) {
   if (storage == Storage::f32 || storage == Storage::f64) return 0;
-  // A row of floats, or the several short rows of a tile (kTileBytes in kernels/label_rows.hpp).
+  // A row of floats, or the several short rows of a tile.
   const std::int64_t one_row = classes * 4;
   return static_cast<std::size_t>(one_row > label_tile_bytes ? one_row : label_tile_bytes);
 }

@@ -132,7 +132,8 @@ struct LabelRows {
 #pragma omp simd
     for (int i = 0; i < kTile; i++) {
       const double m = rival[i];
-      const bool finite = absolute(m)<__builtin_inf(), large = absolute(m)> Exp::near;
+      const bool finite = absolute(m) < __builtin_inf();
+      const bool large = absolute(m) > Exp::near;
       const double at = finite && !large ? m : 0.0;
       const double k = (at * log2_e<double> + ExpDouble::magic) - ExpDouble::magic;
       const double low = k * ExpDouble::ln2_lo;
