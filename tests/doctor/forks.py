@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import runpy
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -27,8 +28,10 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 import crossent.cli
 import crossent.cli.doctor
 from crossent.torch.doctor import run as doctor_run
+from crossent.torch.doctor.transport import letting_go
 
 _RUN = "crossent.torch.doctor.run"
+_LONGEST_SECONDS = 300  # then a script that hangs is ended by a signal, and its test fails
 _digest = hashlib.sha256()
 
 
@@ -73,6 +76,7 @@ def _with_digest(folder: Path, run: Callable[[], object]) -> Callable[[], object
 
 def serve(script: str, options: list[str], folder: Path, doctor: bool) -> None:
     """Run the command, or the plain script, in the script's own folder."""
+    signal.alarm(_LONGEST_SECONDS)
     os.chdir(Path(script).parent)
     printed = os.open(folder / "printed", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(printed, 1)
@@ -80,7 +84,8 @@ def serve(script: str, options: list[str], folder: Path, doctor: bool) -> None:
     if not doctor:
         sys.argv = [script]
         sys.path[0] = str(Path(script).parent)
-        _with_digest(folder, lambda: runpy.run_path(script, run_name="__main__"))()
+        with letting_go():  # PyTorch can wait for itself without end when a group of ranks goes, watched or not
+            _with_digest(folder, lambda: runpy.run_path(script, run_name="__main__"))()
         return
     start = doctor_run.main
     crossent.cli.doctor._run = lambda run: forked(

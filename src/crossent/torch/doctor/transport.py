@@ -15,8 +15,9 @@ from typing import Any
 
 import torch.distributed as dist
 
-# The thread waits for the interpreter already, or is about to: on a busy machine it takes its turn well within this.
-SECONDS = 0.3
+# The thread waits for the interpreter already, or is about to. It is offered many turns rather than one long one, which
+# a machine that stands still for a moment would let pass at once.
+TURNS, SECONDS = 60, 0.005
 
 
 @contextmanager
@@ -30,7 +31,8 @@ def letting_go() -> Iterator[None]:
 
     @functools.wraps(destroy)
     def destroy_later(*args: Any, **kwargs: Any) -> Any:
-        time.sleep(SECONDS)
+        for _ in range(TURNS):
+            time.sleep(SECONDS)
         return destroy(*args, **kwargs)
 
     module.destroy_process_group = destroy_later
